@@ -1,0 +1,102 @@
+"""Multi-head scaled dot-product attention, without a mask.
+
+For each image and each head h, with Q, K and V the h-th slices of the operands' last axis:
+
+    A_h = softmax(Q_h K_h^T / sqrt(head_dim))         (queries, keys)
+    O_h = A_h V_h                                     (queries, head_dim)
+
+and the heads' results lie side by side again in the last axis.
+
+Operands
+    query       (batch, queries, width), any float dtype
+    key, value  (batch, keys, width), the same dtype
+    num_heads   divides width; head_dim = width / num_heads may be odd
+    The three may be strided views of one stacked projection (batch, tokens, 3 * width).
+Result
+    output (batch, queries, width) and, if asked for, the attention maps
+    (batch, num_heads, queries, keys), both in C order and in the dtype of ``query``. Nobody pads.
+Cost
+    4 * queries * keys * width flops for the two products, 5 + 1 an element for the softmax and
+    the scale; query, key, value and output are touched once. The maps are counted only if they
+    are returned.
+NaN
+    In a query: its own row of that head. In a key or value: that head of the whole image.
+Source
+    Vaswani et al., 2017, section 3.2, https://arxiv.org/abs/1706.03762; ``SiglipAttention`` with
+    ``eager_attention_forward`` in transformers' ``modeling_siglip``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .cost import Cost, float32_traffic
+from .softmax import softmax_cost, softmax_reference
+
+
+def split_heads(x: np.ndarray, num_heads: int) -> np.ndarray:
+    """Cut the last axis into heads: (batch, tokens, width) -> (batch, heads, tokens, head_dim).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> split_heads(np.zeros((2, 5, 12)), num_heads=4).shape
+    (2, 4, 5, 3)
+    """
+    batch, tokens, width = x.shape
+    return x.reshape(batch, tokens, num_heads, width // num_heads).transpose(0, 2, 1, 3)
+
+
+def attention_reference(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    num_heads: int,
+    return_attention: bool = False,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Let every query gather a weighted mean of the values, separately in each head.
+
+    Parameters
+    ----------
+    query : ndarray of shape (batch, queries, width)
+    key, value : ndarray of shape (batch, keys, width)
+    num_heads : int
+    return_attention : bool
+
+    Returns
+    -------
+    output : ndarray of shape (batch, queries, width)
+    attention : ndarray of shape (batch, num_heads, queries, keys), or None
+
+    Examples
+    --------
+    A query of zeros finds all keys alike and returns the mean of the values:
+
+    >>> import numpy as np
+    >>> value = np.array([[[1.0, 10.0], [3.0, 30.0]]])
+    >>> output, attention = attention_reference(np.zeros((1, 1, 2)), value, value, 2, True)
+    >>> output
+    array([[[ 2., 20.]]])
+    >>> attention.shape
+    (1, 2, 1, 2)
+    """
+    q, k, v = (split_heads(x, num_heads) for x in (query, key, value))
+    scale = query.dtype.type(q.shape[-1] ** -0.5)
+    scores = q @ k.swapaxes(-1, -2) * scale  # (B, H, queries, keys)
+    attention = softmax_reference(scores)
+    heads = attention @ v  # (B, H, queries, head_dim)
+    output = heads.transpose(0, 2, 1, 3).reshape(query.shape)
+    return output, (attention if return_attention else None)
+
+
+def attention_cost(
+    *, batch: int, queries: int, keys: int, width: int, num_heads: int, return_attention: bool = False
+) -> Cost:
+    """Cost of one call."""
+    scores = batch * num_heads * queries * keys
+    softmax = softmax_cost(rows=batch * num_heads * queries, width=keys)
+    moved = float32_traffic(2 * batch * queries * width, 2 * batch * keys * width)
+    return Cost(
+        flops=4 * batch * queries * keys * width + scores + softmax.flops,
+        bytes=moved + (float32_traffic(scores) if return_attention else 0),
+    )

@@ -1,0 +1,256 @@
+"""Every operation, listed once: what tests check, benchmarks time and documentation counts.
+
+An operation that has a ``<name>_reference`` somewhere in this package and no entry here fails a
+test. Each entry knows how to draw operands for a shape, which odd little shapes to be checked at,
+and which real shapes to be timed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .activations import activation_cost, activation_reference
+from .attention import attention_cost, attention_reference
+from .attention_pooling import attention_pooling_cost, attention_pooling_reference
+from .cost import Cost
+from .gelu import gelu_exact_cost, gelu_exact_reference, gelu_tanh_cost, gelu_tanh_reference
+from .image_to_patches import image_to_patches_cost, image_to_patches_reference
+from .layer_norm import layer_norm_cost, layer_norm_reference
+from .linear import linear_cost, linear_reference
+from .patch_embedding import patch_embedding_cost, patch_embedding_reference
+from .position_embedding import position_embedding_cost, position_embedding_reference
+from .sampling import (
+    activation_operands,
+    attention_operands,
+    attention_pooling_operands,
+    elements_operands,
+    image_to_patches_operands,
+    layer_norm_operands,
+    linear_operands,
+    patch_embedding_operands,
+    position_embedding_operands,
+    softmax_operands,
+)
+from .softmax import softmax_cost, softmax_reference
+
+Shape = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation.
+
+    ``operands(sampler, **shape)`` gives the keyword arguments of ``reference`` and ``compiled``;
+    ``cost(**shape)`` their cost at that shape.
+    """
+
+    name: str
+    reference: Callable[..., Any]
+    operands: Callable[..., dict[str, Any]]
+    cost: Callable[..., Cost]
+    check_shapes: tuple[Shape, ...]
+    """Small and awkward: every axis at one, odd, and not a multiple of anything."""
+    model_shapes: dict[str, Shape]
+    """The shapes of one image in published models, by model."""
+    compiled: Callable[..., Any] | None = None
+    """The compiled form, where there is one; it takes the operands of ``reference``."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The sizes of a published vision tower that its operations' shapes follow from."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_heads: int
+    image_size: int
+    patch_size: int
+
+    @property
+    def side(self) -> int:
+        return self.image_size // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        return self.side**2
+
+
+_MODELS = {
+    "base-patch16-224": _Model(768, 3072, 12, 224, 16),
+    "base-patch16-512": _Model(768, 3072, 12, 512, 16),
+    "so400m-patch14-384": _Model(1152, 4304, 16, 384, 14),
+}
+
+
+def _shapes_of_models(shape: Callable[[_Model], Shape]) -> dict[str, Shape]:
+    return {name: shape(model) for name, model in _MODELS.items()}
+
+
+def _linear_model_shapes() -> dict[str, Shape]:
+    shapes: dict[str, Shape] = {}
+    for name, m in _MODELS.items():
+        rows = {"rows": m.tokens}
+        d, f = m.hidden_size, m.intermediate_size
+        patch_features = 3 * m.patch_size**2
+        shapes[f"{name} patches"] = {
+            **rows,
+            "in_features": patch_features,
+            "out_features": d,
+            "residual": True,
+        }
+        shapes[f"{name} query key value"] = {**rows, "in_features": d, "out_features": 3 * d}
+        shapes[f"{name} attention output"] = {**rows, "in_features": d, "out_features": d, "residual": True}
+        shapes[f"{name} mlp fc1"] = {
+            **rows,
+            "in_features": d,
+            "out_features": f,
+            "activation": "gelu_pytorch_tanh",
+        }
+        shapes[f"{name} mlp fc2"] = {**rows, "in_features": f, "out_features": d, "residual": True}
+    return shapes
+
+
+def _image_shape(m: _Model) -> Shape:
+    return {
+        "batch": 1,
+        "channels": 3,
+        "height": m.image_size,
+        "width": m.image_size,
+        "patch_size": m.patch_size,
+    }
+
+
+_IMAGE_CHECKS: tuple[Shape, ...] = (
+    {"batch": 1, "channels": 1, "height": 1, "width": 1, "patch_size": 1},
+    {"batch": 3, "channels": 3, "height": 7, "width": 12, "patch_size": 3},
+    {"batch": 2, "channels": 2, "height": 10, "width": 5, "patch_size": 5},
+)
+
+OPS: tuple[Op, ...] = (
+    Op(
+        name="image_to_patches",
+        reference=image_to_patches_reference,
+        operands=image_to_patches_operands,
+        cost=image_to_patches_cost,
+        check_shapes=_IMAGE_CHECKS,
+        model_shapes=_shapes_of_models(_image_shape),
+    ),
+    Op(
+        name="patch_embedding",
+        reference=patch_embedding_reference,
+        operands=patch_embedding_operands,
+        cost=patch_embedding_cost,
+        check_shapes=tuple({**shape, "hidden_size": 2 * i + 1} for i, shape in enumerate(_IMAGE_CHECKS)),
+        model_shapes=_shapes_of_models(lambda m: {**_image_shape(m), "hidden_size": m.hidden_size}),
+    ),
+    Op(
+        name="position_embedding",
+        reference=position_embedding_reference,
+        operands=position_embedding_operands,
+        cost=position_embedding_cost,
+        check_shapes=(
+            {"side": 1, "rows": 3, "columns": 2, "hidden_size": 1},
+            {"side": 2, "rows": 2, "columns": 2, "hidden_size": 3},
+            {"side": 7, "rows": 3, "columns": 11, "hidden_size": 5},
+            {"side": 14, "rows": 29, "columns": 6, "hidden_size": 2},
+        ),
+        model_shapes=_shapes_of_models(
+            lambda m: {
+                "side": m.side,
+                "rows": m.side + 2,
+                "columns": m.side + 9,
+                "hidden_size": m.hidden_size,
+            }
+        ),
+    ),
+    Op(
+        name="layer_norm",
+        reference=layer_norm_reference,
+        operands=layer_norm_operands,
+        cost=layer_norm_cost,
+        check_shapes=({"rows": 1, "width": 1}, {"rows": 3, "width": 7}, {"rows": 2, "width": 1152}),
+        model_shapes=_shapes_of_models(lambda m: {"rows": m.tokens, "width": m.hidden_size}),
+    ),
+    Op(
+        name="linear",
+        reference=linear_reference,
+        operands=linear_operands,
+        cost=linear_cost,
+        check_shapes=(
+            {"rows": 1, "in_features": 1, "out_features": 1},
+            {"rows": 3, "in_features": 588, "out_features": 5, "residual": True},
+            {"rows": 17, "in_features": 9, "out_features": 33, "activation": "gelu_pytorch_tanh"},
+            {"rows": 5, "in_features": 31, "out_features": 16, "activation": "gelu", "residual": True},
+        ),
+        model_shapes=_linear_model_shapes(),
+    ),
+    Op(
+        name="softmax",
+        reference=softmax_reference,
+        operands=softmax_operands,
+        cost=softmax_cost,
+        check_shapes=({"rows": 1, "width": 1}, {"rows": 5, "width": 17}, {"rows": 2, "width": 729}),
+        model_shapes=_shapes_of_models(lambda m: {"rows": m.num_heads * m.tokens, "width": m.tokens}),
+    ),
+    Op(
+        name="attention",
+        reference=attention_reference,
+        operands=attention_operands,
+        cost=attention_cost,
+        check_shapes=(
+            {"batch": 1, "queries": 1, "keys": 1, "width": 1, "num_heads": 1},
+            {"batch": 3, "queries": 5, "keys": 5, "width": 33, "num_heads": 3, "return_attention": True},
+            {"batch": 2, "queries": 1, "keys": 19, "width": 144, "num_heads": 2, "return_attention": True},
+        ),
+        model_shapes=_shapes_of_models(
+            lambda m: {
+                "batch": 1,
+                "queries": m.tokens,
+                "keys": m.tokens,
+                "width": m.hidden_size,
+                "num_heads": m.num_heads,
+            }
+        ),
+    ),
+    Op(
+        name="attention_pooling",
+        reference=attention_pooling_reference,
+        operands=attention_pooling_operands,
+        cost=attention_pooling_cost,
+        check_shapes=(
+            {"batch": 1, "tokens": 1, "width": 1, "num_heads": 1},
+            {"batch": 3, "tokens": 7, "width": 33, "num_heads": 3, "return_attention": True},
+        ),
+        model_shapes=_shapes_of_models(
+            lambda m: {"batch": 1, "tokens": m.tokens, "width": m.hidden_size, "num_heads": m.num_heads}
+        ),
+    ),
+    Op(
+        name="gelu_tanh",
+        reference=gelu_tanh_reference,
+        operands=elements_operands,
+        cost=gelu_tanh_cost,
+        check_shapes=({"elements": 1}, {"elements": 101}),
+        model_shapes=_shapes_of_models(lambda m: {"elements": m.tokens * m.intermediate_size}),
+    ),
+    Op(
+        name="gelu_exact",
+        reference=gelu_exact_reference,
+        operands=elements_operands,
+        cost=gelu_exact_cost,
+        check_shapes=({"elements": 1}, {"elements": 101}),
+        model_shapes=_shapes_of_models(lambda m: {"elements": m.tokens * m.intermediate_size}),
+    ),
+    Op(
+        name="activation",
+        reference=activation_reference,
+        operands=activation_operands,
+        cost=activation_cost,
+        check_shapes=({"elements": 1, "name": "relu"}, {"elements": 101, "name": "quick_gelu"}),
+        model_shapes=_shapes_of_models(
+            lambda m: {"elements": m.tokens * m.intermediate_size, "name": "quick_gelu"}
+        ),
+    ),
+)

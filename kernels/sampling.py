@@ -1,0 +1,144 @@
+"""Random operands for every operation, drawn at any shape.
+
+Each ``<operation>_operands(draw, **shape)`` returns the keyword arguments of the operation. Its
+shape takes the same names as ``<operation>_cost``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .attention_pooling import AttentionPoolingWeights
+from .linear import prepare_linear_reference
+
+Operands = dict[str, Any]
+
+
+class Sampler:
+    """Draws operands: seeded, normally distributed, of one dtype, linear weights prepared.
+
+    Examples
+    --------
+    >>> Sampler(seed=0).array(2, 3).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        dtype: Any = np.float32,
+        prepare_linear: Callable[..., Any] = prepare_linear_reference,
+    ) -> None:
+        self._generator = np.random.default_rng(seed)
+        self._dtype = np.dtype(dtype)
+        self._prepare_linear = prepare_linear
+
+    def array(self, *shape: int, scale: float = 1.0) -> np.ndarray:
+        """Normally distributed numbers of this standard deviation."""
+        return (self._generator.standard_normal(shape) * scale).astype(self._dtype)
+
+    def linear(self, out_features: int, in_features: int) -> Any:
+        """Prepared weights that keep the size of what they multiply."""
+        weight = self.array(out_features, in_features, scale=in_features**-0.5)
+        return self._prepare_linear(weight, self.array(out_features))
+
+
+def image_to_patches_operands(
+    draw: Sampler, *, batch: int, channels: int, height: int, width: int, patch_size: int
+) -> Operands:
+    return {"pixels": draw.array(batch, channels, height, width), "patch_size": patch_size}
+
+
+def patch_embedding_operands(
+    draw: Sampler, *, batch: int, channels: int, height: int, width: int, patch_size: int, hidden_size: int
+) -> Operands:
+    tokens = (height // patch_size) * (width // patch_size)
+    return {
+        "pixels": draw.array(batch, channels, height, width),
+        "weights": draw.linear(hidden_size, channels * patch_size**2),
+        "position": draw.array(tokens, hidden_size),
+        "patch_size": patch_size,
+    }
+
+
+def position_embedding_operands(
+    draw: Sampler, *, side: int, rows: int, columns: int, hidden_size: int
+) -> Operands:
+    return {"position": draw.array(side * side, hidden_size), "rows": rows, "columns": columns}
+
+
+def layer_norm_operands(draw: Sampler, *, rows: int, width: int) -> Operands:
+    return {
+        "x": draw.array(rows, width, scale=3.0),
+        "weight": draw.array(width),
+        "bias": draw.array(width),
+        "eps": 1e-6,
+    }
+
+
+def linear_operands(
+    draw: Sampler,
+    *,
+    rows: int,
+    in_features: int,
+    out_features: int,
+    activation: str | None = None,
+    residual: bool = False,
+) -> Operands:
+    return {
+        "x": draw.array(rows, in_features),
+        "weights": draw.linear(out_features, in_features),
+        "activation": activation,
+        "residual": draw.array(rows, out_features) if residual else None,
+    }
+
+
+def softmax_operands(draw: Sampler, *, rows: int, width: int) -> Operands:
+    return {"x": draw.array(rows, width, scale=5.0)}
+
+
+def attention_operands(
+    draw: Sampler,
+    *,
+    batch: int,
+    queries: int,
+    keys: int,
+    width: int,
+    num_heads: int,
+    return_attention: bool = False,
+) -> Operands:
+    return {
+        "query": draw.array(batch, queries, width),
+        "key": draw.array(batch, keys, width),
+        "value": draw.array(batch, keys, width),
+        "num_heads": num_heads,
+        "return_attention": return_attention,
+    }
+
+
+def attention_pooling_operands(
+    draw: Sampler, *, batch: int, tokens: int, width: int, num_heads: int, return_attention: bool = False
+) -> Operands:
+    weights = AttentionPoolingWeights(
+        probe=draw.array(width),
+        query=draw.linear(width, width),
+        key_value=draw.linear(2 * width, width),
+        output=draw.linear(width, width),
+    )
+    return {
+        "hidden": draw.array(batch, tokens, width),
+        "weights": weights,
+        "num_heads": num_heads,
+        "return_attention": return_attention,
+    }
+
+
+def elements_operands(draw: Sampler, *, elements: int) -> Operands:
+    return {"x": draw.array(elements, scale=3.0)}
+
+
+def activation_operands(draw: Sampler, *, elements: int, name: str) -> Operands:
+    return {"x": draw.array(elements, scale=3.0), "name": name}

@@ -1,0 +1,63 @@
+"""SigLIP on the CPU, in NumPy that can be read.
+
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .configuration import SiglipConfig, SiglipVisionConfig
+    from .embedder import Embedder
+    from .errors import CheckpointError, ConfigError, ImageError, SiglipError
+    from .image_processing import SiglipImageProcessor
+    from .images import load_image
+    from .outputs import BaseModelOutputWithPooling
+    from .published import PUBLISHED_CHECKPOINTS
+    from .vision import SiglipVisionModel
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BaseModelOutputWithPooling": "outputs",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "Embedder": "embedder",
+    "ImageError": "errors",
+    "PUBLISHED_CHECKPOINTS": "published",
+    "SiglipConfig": "configuration",
+    "SiglipError": "errors",
+    "SiglipImageProcessor": "image_processing",
+    "SiglipVisionConfig": "configuration",
+    "SiglipVisionModel": "vision",
+    "load_image": "images",
+}
+
+__all__ = [
+    "PUBLISHED_CHECKPOINTS",
+    "BaseModelOutputWithPooling",
+    "CheckpointError",
+    "ConfigError",
+    "Embedder",
+    "ImageError",
+    "SiglipConfig",
+    "SiglipError",
+    "SiglipImageProcessor",
+    "SiglipVisionConfig",
+    "SiglipVisionModel",
+    "load_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value  # the next use finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

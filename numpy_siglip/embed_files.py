@@ -1,0 +1,120 @@
+"""Embedding many image files, some of which may be bad, into one array and one list of paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .atomic_write import atomic_write
+from .embedder import DEFAULT_BATCH_SIZE, Embedder, in_batches
+from .errors import ImageError
+
+
+@dataclass
+class EmbeddedFiles:
+    """Embeddings in the order of their files.
+
+    Examples
+    --------
+    >>> EmbeddedFiles(width=8).array().shape
+    (0, 8)
+    """
+
+    width: int
+    batches: list[tuple[list[Path], np.ndarray]] = field(default_factory=list)
+    """Paths of each batch with their embeddings, (paths, width)."""
+    num_failed: int = 0
+    interrupted: bool = False
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files."""
+        return [path for paths, _ in self.batches for path in paths]
+
+    def array(self) -> np.ndarray:
+        """All embeddings: float32 (files, width)."""
+        return np.concatenate([np.zeros((0, self.width), np.float32), *(rows for _, rows in self.batches)])
+
+
+def embed_files(
+    embedder: Embedder,
+    files: Iterable[Path],
+    *,
+    report: Callable[[str], object],
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    normalize: bool = False,
+    apply_exif_orientation: bool = False,
+) -> EmbeddedFiles:
+    """Embed image files one batch at a time, leaving out those that cannot be read.
+
+    Parameters
+    ----------
+    embedder : Embedder
+    files : iterable of Path
+    report : callable
+        Called with one line for each file that is left out.
+    batch_size : int
+    normalize : bool
+        Scale each embedding to length 1.
+    apply_exif_orientation : bool
+        Turn images upright as their EXIF tag asks.
+
+    Returns
+    -------
+    EmbeddedFiles
+        After Ctrl-C, the batches that were finished.
+    """
+    result = EmbeddedFiles(embedder.embedding_size)
+    try:
+        for batch in in_batches(files, batch_size):
+            paths: list[Path] = []
+            pixel_values: list[np.ndarray] = []
+            for file in batch:
+                try:
+                    if "\n" in str(file) or "\r" in str(file):
+                        raise ImageError(
+                            f"{str(file)!r}: a line break in its name does not fit a list of paths"
+                        )
+                    pixels = embedder.processor(file, apply_exif_orientation=apply_exif_orientation)
+                except ImageError as error:
+                    report(str(error))
+                    result.num_failed += 1
+                else:
+                    paths.append(file)
+                    pixel_values.append(pixels["pixel_values"])
+            if paths:
+                rows = embedder.embed_pixel_values(np.concatenate(pixel_values), normalize=normalize)
+                result.batches.append((paths, rows))
+    except KeyboardInterrupt:
+        result.interrupted = True
+    return result
+
+
+def paths_file(output: Path) -> Path:
+    """Where the list of paths goes that belongs to an array.
+
+    Examples
+    --------
+    >>> paths_file(Path("photos.npy")).name
+    'photos.paths.txt'
+    """
+    return output.with_suffix(".paths.txt")
+
+
+def save_embeddings(output: Path, result: EmbeddedFiles) -> None:
+    """Write the array and, beside it, the paths in the same order, one a line.
+
+    Both files are complete before either takes its name.
+
+    Parameters
+    ----------
+    output : Path
+        Name of the ``.npy`` file.
+    result : EmbeddedFiles
+    """
+    with atomic_write(output) as array, atomic_write(paths_file(output)) as listing:
+        np.save(array, result.array())
+        listing.writelines(str(path).encode("utf-8", "surrogateescape") + b"\n" for path in result.paths)

@@ -1,0 +1,49 @@
+"""The pre-norm transformer layer (Xiong et al., 2020, https://arxiv.org/abs/2002.04745).
+
+x = x + attention(layer_norm1(x))
+x = x + mlp(layer_norm2(x))
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernels.backend import Backend
+from .trace import Stage
+from .weights import EncoderLayerWeights
+
+
+def encoder_layer(
+    hidden: np.ndarray,
+    weights: EncoderLayerWeights,
+    ops: Backend,
+    *,
+    num_attention_heads: int,
+    hidden_act: str,
+    layer_norm_eps: float,
+    output_attentions: bool,
+    stage: Stage,
+) -> np.ndarray:
+    """Run one layer: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
+
+    Its stages are ``layer_norm1``, ``attention/query``, ``attention/key``, ``attention/value``,
+    ``attention/weights`` (with ``output_attentions``), ``attention/heads`` (the heads' results
+    side by side), ``attention`` (the residual stream after the first sum), ``layer_norm2`` and
+    ``mlp/activation``.
+    """
+    width = hidden.shape[-1]
+
+    normed = stage("layer_norm1", ops.layer_norm(hidden, *weights.layer_norm1, layer_norm_eps))
+    projected = ops.linear(normed, weights.query_key_value)  # (B, T, 3 D)
+    query = stage("attention/query", projected[..., :width])
+    key = stage("attention/key", projected[..., width : 2 * width])
+    value = stage("attention/value", projected[..., 2 * width :])
+    heads, attention = ops.attention(query, key, value, num_attention_heads, output_attentions)
+    if attention is not None:
+        stage("attention/weights", attention)  # (B, H, T, T)
+    stage("attention/heads", heads)
+    hidden = stage("attention", ops.linear(heads, weights.out_proj, residual=hidden))
+
+    normed = stage("layer_norm2", ops.layer_norm(hidden, *weights.layer_norm2, layer_norm_eps))
+    activated = stage("mlp/activation", ops.linear(normed, weights.fc1, activation=hidden_act))
+    return ops.linear(activated, weights.fc2, residual=hidden)

@@ -1,0 +1,72 @@
+"""Where a model lies: a folder, a file, or the local copy of a Hugging Face hub repository."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .errors import CheckpointError
+
+# One optional owner and a name, as the hub allows them; anything else must be a path.
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
+_FILES = ["config.json", "preprocessor_config.json", "processor_config.json"]
+_WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
+
+
+def locate_model(model: str | Path, revision: str | None = None) -> Path:
+    """Turn what a user calls a model into a path that exists.
+
+    A path that exists is taken as it is and the hub is never asked. Anything else that looks like
+    a hub id is downloaded, or found in the local cache, by huggingface_hub, which also
+    respects ``HF_HOME``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE``.
+
+    Parameters
+    ----------
+    model : str or Path
+        A folder, a file, or a hub id such as ``google/siglip-base-patch16-224``.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Returns
+    -------
+    Path
+        A folder or a file.
+
+    Raises
+    ------
+    CheckpointError
+        If nothing is there, huggingface_hub is not installed, or the download fails.
+
+    Examples
+    --------
+    >>> locate_model("./no/such/folder")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.CheckpointError: ./no/such/folder: no such file or folder
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        return path
+    name = str(model)
+    if isinstance(model, Path) or not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
+        raise CheckpointError(f"{model}: no such file or folder")
+    return _download(name, revision)
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as cause:
+        raise CheckpointError(
+            f"{repository}: no such file or folder; to download it from the Hugging Face hub, "
+            'install the extra: pip install "numpy-siglip[hub]"'
+        ) from cause
+    try:
+        folder = snapshot_download(repository, revision=revision, allow_patterns=_FILES + _WEIGHTS)
+    except Exception as cause:  # network, disk, permissions, names: each library below has its own errors
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise CheckpointError(
+            f"{repository}: no such file or folder here, and the hub did not give it ({reason}); "
+            "check the name, the revision, the network, or HF_TOKEN for a gated model"
+        ) from cause
+    return Path(folder)

@@ -1,0 +1,110 @@
+"""What a checkpoint holds and what running it costs, without reading its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import open_checkpoint
+from .configuration import SiglipVisionConfig
+from .hub import locate_model
+from .kernels.cost import FLOAT32_BYTES
+from .vision_cost import total_cost, vision_costs
+from .weights import count_vision_parameters, find_vision_tensors
+
+Report = dict[str, Any]
+
+
+def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
+    """Describe the vision tower of a checkpoint, as plain values that JSON can hold.
+
+    Parameters
+    ----------
+    model : str or Path
+        A folder, a file or a hub id.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Returns
+    -------
+    dict
+        ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32; ``activation_bytes``, the
+        largest set of arrays one image needs at a time in float32; ``flops`` and ``bytes`` of one image,
+        in all and by operation; ``tensors``, each with its name here and in the checkpoint, dtype,
+        shape, file and offset.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        As `SiglipVisionModel.from_pretrained`.
+
+    Examples
+    --------
+    >>> from numpy_siglip.inspection import inspect_model
+    >>> report = inspect_model(model_folder)
+    >>> report["tokens"], report["tensors"][0]["name"], report["tensors"][0]["dtype"]
+    (16, 'embeddings.patch_embedding.weight', 'F32')
+    """
+    location = locate_model(model, revision)
+    config = SiglipVisionConfig.from_pretrained(location)
+    checkpoint = open_checkpoint(location)
+    names = find_vision_tensors(checkpoint, config)
+    costs = vision_costs(config)
+    total = total_cost(costs)
+    return {
+        "source": str(location),
+        "config": config.to_dict(),
+        "tokens": config.num_patches,
+        "parameters": count_vision_parameters(config),
+        "weight_bytes": FLOAT32_BYTES * count_vision_parameters(config),
+        "activation_bytes": _activation_bytes(config),
+        "flops": total.flops,
+        "bytes": total.bytes,
+        "operations": {name: {"flops": cost.flops, "bytes": cost.bytes} for name, cost in costs.items()},
+        "tensors": [
+            {
+                "name": name,
+                "stored_as": stored,
+                "dtype": checkpoint[stored].dtype,
+                "shape": list(checkpoint[stored].shape),
+                "file": str(checkpoint[stored].file),
+                "offset": checkpoint[stored].offset,
+            }
+            for name, stored in names.items()
+        ],
+    }
+
+
+def _activation_bytes(config: SiglipVisionConfig) -> int:
+    """Largest set of arrays that one image needs at the same time."""
+    tokens, d = config.num_patches, config.hidden_size
+    in_attention = tokens * 5 * d + config.num_attention_heads * tokens**2  # stream, q, k, v, heads; scores
+    in_mlp = tokens * (2 * d + config.intermediate_size)  # stream, normed; widened
+    return FLOAT32_BYTES * max(in_attention, in_mlp)
+
+
+def format_report(report: Report) -> str:
+    """Lay a report out for reading in a terminal."""
+    lines = [f"{report['source']}", "", "configuration"]
+    lines += [f"  {name:<22}{value}" for name, value in report["config"].items()]
+    lines += [
+        "",
+        f"tokens per image      {report['tokens']:,}",
+        f"parameters            {report['parameters']:,}",
+        f"weights in float32    {report['weight_bytes'] / 1e6:,.1f} MB",
+        f"activations per image {report['activation_bytes'] / 1e6:,.1f} MB",
+        f"work per image        {report['flops'] / 1e9:,.2f} GFLOP, "
+        f"{report['bytes'] / 1e6:,.0f} MB of compulsory traffic",
+        "",
+        f"{'operation':<22}{'GFLOP':>10}{'share':>8}{'MB':>10}",
+    ]
+    for name, cost in report["operations"].items():
+        share = cost["flops"] / report["flops"]
+        lines.append(f"{name:<22}{cost['flops'] / 1e9:>10.3f}{share:>8.1%}{cost['bytes'] / 1e6:>10.1f}")
+    lines += ["", "tensors"]
+    for tensor in report["tensors"]:
+        shape = " x ".join(map(str, tensor["shape"]))
+        place = f"{Path(tensor['file']).name} at {tensor['offset']:,}"
+        line = f"  {tensor['name']:<44}{tensor['dtype']:<5}{shape:<20}{place}"
+        lines.append(line if tensor["stored_as"] == tensor["name"] else f"{line}, as {tensor['stored_as']}")
+    return "\n".join(lines)

@@ -1,0 +1,37 @@
+"""Reading a JSON object from a file that a user supplied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import SiglipError
+
+
+def read_json(path: Path, error: type[SiglipError]) -> dict[str, Any]:
+    """Read the object in a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+    error : type of SiglipError
+        What to raise if the file cannot be read, is not JSON, or holds something else than an object.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "config.json"
+    >>> _ = path.write_text('{"image_size": 224}')
+    >>> read_json(path, SiglipError)
+    {'image_size': 224}
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise error(f"{path}: cannot be read ({cause.strerror})") from cause
+    except ValueError as cause:  # bad JSON, or bytes that are not text
+        raise error(f"{path}: not valid JSON ({cause}); fetch the file again") from cause
+    if not isinstance(values, dict):
+        raise error(f"{path}: holds a {type(values).__name__}, expected a JSON object")
+    return values

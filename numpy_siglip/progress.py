@@ -1,0 +1,48 @@
+"""A progress bar, if one is wanted and tqdm is installed, and lines that do not break it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def with_progress(
+    items: Iterable[Item], show: bool, *, total: int | None = None, unit: str = "image"
+) -> Iterator[Item]:
+    """Pass items through, counting them on standard error if ``show`` is set.
+
+    Parameters
+    ----------
+    items : iterable
+    show : bool
+        Has no effect where tqdm is not installed.
+    total : int, optional
+        Number of items, where ``items`` cannot tell.
+    unit : str
+        What an item is called.
+
+    Examples
+    --------
+    >>> list(with_progress([1, 2], show=False))
+    [1, 2]
+    """
+    if show:
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            pass
+        else:
+            items = tqdm(items, total=total, unit=f" {unit}")
+    yield from items
+
+
+def write_line(text: str) -> None:
+    """Write a line to standard error, above the progress bar if there is one."""
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is not None:
+        tqdm.tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr)

@@ -1,0 +1,99 @@
+"""Checkpoints for the tests, written by transformers itself, with weights that behave like trained ones.
+
+Fresh weights of transformers are too well-behaved to find mistakes with: biases are zero, norms are
+one, positions are tiny. Trained towers have outlier channels in the residual stream, position
+embeddings that dwarf the patches at the edges, and attention that is far from uniform. The
+weights drawn here have all three.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TOY = {
+    "hidden_size": 33,
+    "intermediate_size": 70,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "image_size": 44,
+    "patch_size": 11,
+}
+"""Odd everywhere: heads of 11, a grid of 4 x 4, an MLP that is no multiple of anything."""
+
+_OUTLIER_CHANNELS = 3
+_OUTLIER_SCALE = 30.0
+
+
+def realistic_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
+    """Seeded float32 weights for these tensors, by name."""
+    generator = np.random.default_rng(seed)
+    width = shapes["embeddings.position_embedding.weight"][1]
+    outliers = generator.choice(width, size=_OUTLIER_CHANNELS, replace=False)
+
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        noise = generator.standard_normal(shape)
+        if name.endswith("norm1.weight") or name.endswith("norm2.weight") or name.endswith("layernorm.weight"):
+            return 1 + 0.2 * noise
+        if name.endswith("position_embedding.weight"):
+            noise[:, outliers] *= _OUTLIER_SCALE  # a few channels carry most of the norm
+            noise[0] *= 10  # and the corner patch is far larger than its neighbours
+            return 0.5 * noise
+        if name.endswith("bias"):
+            if name.endswith("fc2.bias") or name.endswith("out_proj.bias"):
+                noise[outliers] *= _OUTLIER_SCALE
+            return 0.1 * noise
+        if name.endswith("probe"):
+            return noise
+        fan_in = int(np.prod(shape[1:]))
+        sharper = 2.0 if any(part in name for part in ("q_proj", "k_proj", "in_proj")) else 1.0
+        return sharper * noise / np.sqrt(fan_in)
+
+    return {name: draw(name, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def transformers_vision_model(seed: int = 0, **config: Any) -> Any:
+    """transformers' SiglipVisionModel of this configuration, in eager attention, with realistic weights."""
+    import torch
+    from transformers import SiglipVisionConfig, SiglipVisionModel
+
+    with torch.device("meta"):
+        model = SiglipVisionModel._from_config(SiglipVisionConfig(**config), attn_implementation="eager")
+    model.to_empty(device="cpu")
+    _fill(model, "", seed)
+    return model.eval()
+
+
+def transformers_full_model(seed: int = 0, **vision_config: Any) -> Any:
+    """transformers' SiglipModel whose vision tower is `transformers_vision_model` of the same arguments."""
+    from transformers import SiglipConfig, SiglipModel
+
+    text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = SiglipConfig(vision_config=vision_config, text_config={**text, "vocab_size": 20})
+    model = SiglipModel._from_config(config, attn_implementation="eager")
+    _fill(model.vision_model, "", seed)
+    return model.eval()
+
+
+def save_image_processor(folder: Path, image_size: int, **options: Any) -> None:
+    """Write a preprocessor_config.json as transformers writes it."""
+    from transformers import SiglipImageProcessorPil
+
+    size = {"height": image_size, "width": image_size}
+    SiglipImageProcessorPil(**{"size": size, **options}).save_pretrained(folder)
+
+
+def _fill(model: Any, prefix: str, seed: int) -> None:
+    """Overwrite a vision tower's parameters, and its buffers with what transformers puts there."""
+    import torch
+
+    state = model.state_dict()
+    shapes = {name.removeprefix("vision_model."): tuple(value.shape) for name, value in state.items()}
+    weights = realistic_weights(shapes, seed)
+    for name, value in model.named_parameters():
+        value.data = torch.from_numpy(weights[name.removeprefix("vision_model.")])
+    for name, value in model.named_buffers():
+        assert name.endswith("position_ids"), name
+        value.data = torch.arange(value.shape[-1]).expand(value.shape)
