@@ -64,7 +64,7 @@ def bicubic_resize_matrix(old: int, new: int) -> np.ndarray:
     Examples
     --------
     >>> bicubic_resize_matrix(2, 3).round(4).tolist()
-    [[1.0718, -0.0718], [0.5, 0.5], [-0.0718, 1.0718]]
+    [[1.0868, -0.0868], [0.5, 0.5], [-0.0868, 1.0868]]
     """
     centre = (np.arange(new) + 0.5) * (old / new) - 0.5
     first = np.floor(centre).astype(np.int64) - 1

@@ -162,7 +162,7 @@ def _read_index(index: Path) -> dict[str, TensorEntry]:
         raise CheckpointError(f"{index}: no weight_map that gives each tensor's file")
     entries: dict[str, TensorEntry] = {}
     for shard in sorted(set(weight_map.values())):
-        if Path(shard).name != shard:
+        if not shard or Path(shard).name != shard:
             raise CheckpointError(f"{index}: shard {shard!r} is not a plain file name")
         file = index.parent / shard
         if not file.exists():

@@ -98,7 +98,7 @@ class SiglipVisionConfig:
             raise ConfigError(
                 f"image_size is {self.image_size}, smaller than one patch (patch_size {self.patch_size})"
             )
-        if self.hidden_act not in ACTIVATIONS:
+        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
             raise ConfigError(f"hidden_act is {self.hidden_act!r}; supported are {', '.join(ACTIVATIONS)}")
         if not _is_number(self.layer_norm_eps) or not 0 < self.layer_norm_eps < math.inf:
             raise ConfigError(f"layer_norm_eps is {self.layer_norm_eps!r}; it must be a positive number")

@@ -182,7 +182,7 @@ def draw_pooling_attention(image: np.ndarray, config: SiglipVisionConfig, attent
     side = config.patches_per_side
     heads = attention.reshape(-1, side, side)
     rows = 1 + math.ceil(len(heads) / _HEADS_PER_ROW)
-    aspect = image.shape[0] / image.shape[1]
+    aspect = _page_aspect(image)
     tall = _WIDTH_INCHES / 2 * aspect + (rows - 1) * (_WIDTH_INCHES / _HEADS_PER_ROW * aspect + 0.25) + 0.6
     figure = _new_figure(_WIDTH_INCHES, tall)
     # The two pictures above take three columns each, a head takes one.
@@ -213,11 +213,13 @@ def _new_figure(width: float, height: float) -> Figure:
 
 def _figure(image: np.ndarray, columns: int) -> tuple[Figure, list[Axes]]:
     """Make a row of axes as tall as the image is at their width."""
-    aspect = image.shape[0] / image.shape[1]
-    # A panorama or a ribbon is not followed all the way: the figure stays within a page.
-    height = min(max(_WIDTH_INCHES / columns * aspect, 1.5), 2 * _WIDTH_INCHES) + 0.5
-    figure = _new_figure(_WIDTH_INCHES, height)
+    figure = _new_figure(_WIDTH_INCHES, _WIDTH_INCHES / columns * _page_aspect(image) + 0.5)
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def _page_aspect(image: np.ndarray) -> float:
+    """Height by width, but no panorama and no ribbon: the figure stays within a page."""
+    return min(max(image.shape[0] / image.shape[1], 0.25), 2.0)
 
 
 def _show(axes: Axes, image: np.ndarray) -> None:

@@ -44,6 +44,8 @@ def locate_model(model: str | Path, revision: str | None = None) -> Path:
         ...
     numpy_siglip.errors.CheckpointError: ./no/such/folder: no such file or folder
     """
+    if not str(model):
+        raise CheckpointError("no model named; give a folder, a .safetensors file or a hub id")
     path = Path(model).expanduser()
     if path.exists():
         return path

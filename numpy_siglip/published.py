@@ -60,7 +60,7 @@ class PublishedCheckpoint:
     --------
     >>> base = find_published("google/siglip-base-patch16-224")
     >>> base.num_tokens, base.num_parameters, round(base.gflops, 1)
-    (196, 92884224, 35.5)
+    (196, 92884224, 35.6)
     """
 
     repository: str

@@ -35,7 +35,11 @@ def realistic_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict
 
     def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
         noise = generator.standard_normal(shape)
-        if name.endswith("norm1.weight") or name.endswith("norm2.weight") or name.endswith("layernorm.weight"):
+        if (
+            name.endswith("norm1.weight")
+            or name.endswith("norm2.weight")
+            or name.endswith("layernorm.weight")
+        ):
             return 1 + 0.2 * noise
         if name.endswith("position_embedding.weight"):
             noise[:, outliers] *= _OUTLIER_SCALE  # a few channels carry most of the norm
@@ -51,7 +55,8 @@ def realistic_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict
         sharper = 2.0 if any(part in name for part in ("q_proj", "k_proj", "in_proj")) else 1.0
         return sharper * noise / np.sqrt(fan_in)
 
-    return {name: draw(name, shape).astype(np.float32) for name, shape in shapes.items()}
+    # sorted, so that the same tower has the same weights whatever order its tensors are listed in
+    return {name: draw(name, shapes[name]).astype(np.float32) for name in sorted(shapes)}
 
 
 def transformers_vision_model(seed: int = 0, **config: Any) -> Any:
@@ -62,7 +67,7 @@ def transformers_vision_model(seed: int = 0, **config: Any) -> Any:
     with torch.device("meta"):
         model = SiglipVisionModel._from_config(SiglipVisionConfig(**config), attn_implementation="eager")
     model.to_empty(device="cpu")
-    _fill(model, "", seed)
+    _fill(model, seed)
     return model.eval()
 
 
@@ -73,7 +78,7 @@ def transformers_full_model(seed: int = 0, **vision_config: Any) -> Any:
     text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = SiglipConfig(vision_config=vision_config, text_config={**text, "vocab_size": 20})
     model = SiglipModel._from_config(config, attn_implementation="eager")
-    _fill(model.vision_model, "", seed)
+    _fill(model.vision_model, seed)
     return model.eval()
 
 
@@ -85,7 +90,7 @@ def save_image_processor(folder: Path, image_size: int, **options: Any) -> None:
     SiglipImageProcessorPil(**{"size": size, **options}).save_pretrained(folder)
 
 
-def _fill(model: Any, prefix: str, seed: int) -> None:
+def _fill(model: Any, seed: int) -> None:
     """Overwrite a vision tower's parameters, and its buffers with what transformers puts there."""
     import torch
 

@@ -1,0 +1,41 @@
+"""Every example in a docstring runs, and every public function of the op files has one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import numpy_siglip
+import numpy_siglip.kernels
+
+MODULES = sorted(
+    module.name
+    for package in (numpy_siglip, numpy_siglip.kernels)
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    if not module.name.endswith("__main__")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name, toy_folder, photos):
+    """`model_folder` and `photo` stand for a checkpoint and a photograph in all of them."""
+    module = importlib.import_module(name)
+    names = {**vars(module), "model_folder": toy_folder, "photo": photos[-1]}
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for test in doctest.DocTestFinder().find(module, name, globs=names):
+        output = []
+        runner.run(test, out=output.append)
+        assert not runner.failures, "".join(output)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if ".kernels." in name])
+def test_public_functions_of_op_files_have_examples(name):
+    module = importlib.import_module(name)
+    for function_name, function in inspect.getmembers(module, inspect.isfunction):
+        described_once = function_name.endswith(("_cost", "_operands"))
+        if function.__module__ == name and not function_name.startswith("_") and not described_once:
+            assert ">>>" in (function.__doc__ or ""), function_name

@@ -1,0 +1,84 @@
+"""Hub ids: found in the local cache without a network, and never asked for when a path exists."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from numpy_siglip import CheckpointError, Embedder, SiglipVisionModel
+from numpy_siglip.hub import locate_model
+
+REPOSITORY = "google/siglip-base-patch16-224"
+
+
+@pytest.fixture
+def cache(toy_folder, tmp_path, monkeypatch):
+    """A hub cache that holds the toy model as one commit of a repository, and no network."""
+    repository = tmp_path / "models--someone--toy-siglip"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(toy_folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+def test_the_local_cache_is_used_without_a_network(cache, toy_folder, photos):
+    expected = Embedder.from_pretrained(toy_folder).embed_images(photos[:1])
+    cached = Embedder.from_pretrained("someone/toy-siglip")
+    np.testing.assert_array_equal(cached.embed_images(photos[:1]), expected)
+    pinned = Embedder.from_pretrained(
+        "someone/toy-siglip", revision="0123456789abcdef0123456789abcdef01234567"
+    )
+    np.testing.assert_array_equal(pinned.embed_images(photos[:1]), expected)
+
+
+def test_what_is_not_cached_is_one_clear_error(cache):
+    with pytest.raises(
+        CheckpointError, match=r"^someone/other: no such file or folder here, and the hub"
+    ) as caught:
+        SiglipVisionModel.from_pretrained("someone/other")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"^someone/toy-siglip: .*the hub did not give it"):
+        SiglipVisionModel.from_pretrained("someone/toy-siglip", revision="no-such-branch")
+
+
+def test_a_path_that_exists_is_never_sent_to_the_hub(toy_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("the hub was asked")
+    )
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(toy_folder, tmp_path / "someone" / "toy")
+    assert locate_model("someone/toy").samefile(tmp_path / "someone" / "toy")
+    assert SiglipVisionModel.from_pretrained("someone/toy").config.hidden_size == 33
+
+
+@pytest.mark.parametrize(
+    "name", ["./model", "/no/model", "a/b/c", "model.safetensors", "../x", "a//b", "with space", ""]
+)
+def test_what_can_only_be_a_path_is_never_sent_to_the_hub(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("the hub was asked")
+    )
+    with pytest.raises(CheckpointError, match=r"no such file or folder$|^no model named"):
+        locate_model(name)
+
+
+def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(CheckpointError, match=r'someone/model: .*pip install "numpy-siglip\[hub\]"'):
+        locate_model("someone/model")
+
+
+@pytest.mark.hub
+def test_published_checkpoint_equals_transformers(photos):
+    """Downloads google/siglip-base-patch16-224 (813 MB)."""
+    from numpy_siglip.validation import validate_model
+
+    validation = validate_model(REPOSITORY, list(photos))
+    assert validation.first_divergence is None

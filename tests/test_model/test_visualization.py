@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from checkpoints import TOY, save_image_processor, transformers_vision_model
+from PIL import Image
+
+from numpy_siglip import SiglipError, SiglipImageProcessor, SiglipVisionConfig
+from numpy_siglip.command_line import main
+from numpy_siglip.figures import (
+    draw_patch_filters,
+    draw_patch_grid,
+    draw_pooling_attention,
+    draw_position_similarity,
+    draw_token_colours,
+    principal_components,
+)
+from numpy_siglip.visualization import displayed_image, visualize
+
+NAMES = ["patch_grid", "patch_filters", "position_similarity", "token_colours", "pooling_attention"]
+CONFIG = SiglipVisionConfig(**TOY)
+IMAGE = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+
+
+def _drawn_arrays(figure) -> list[np.ndarray]:
+    return [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+
+
+def test_the_command_writes_five_pictures(toy_folder, photos, tmp_path, capsys):
+    output = tmp_path / "new" / "pictures"
+    assert main(["visualize", str(photos[0]), "--model", str(toy_folder), "--output", str(output)]) == 0
+    expected = [output / f"{name}.png" for name in NAMES]
+    assert capsys.readouterr().out.splitlines() == [str(path) for path in expected]
+    assert sorted(output.iterdir()) == sorted(expected)
+    for path in expected:
+        pixels = np.asarray(Image.open(path).convert("L"))
+        assert min(pixels.shape) > 150
+        assert len(np.unique(pixels)) > 20, f"{path.name} is almost blank"
+
+
+def test_a_tower_without_head_has_four_pictures(photos, tmp_path):
+    transformers_vision_model(**TOY, vision_use_head=False).save_pretrained(tmp_path / "m")
+    save_image_processor(tmp_path / "m", 44)
+    pictures = visualize(photos[0], tmp_path / "m", tmp_path / "out")
+    assert [path.stem for path in pictures] == NAMES[:-1]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (500, 1), (1, 500)])
+def test_odd_photographs_can_be_drawn(size, toy_folder, tmp_path):
+    Image.new("RGBA", size, (200, 30, 30, 120)).save(tmp_path / "odd.png")
+    assert len(visualize(tmp_path / "odd.png", toy_folder, tmp_path / "out")) == 5
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch, photos, toy_folder, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SiglipError, match=r'pip install "numpy-siglip\[plots\]"'):
+        visualize(photos[0], toy_folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_image_is_drawn_as_it_was_read(photos):
+    processor = SiglipImageProcessor()
+    opened = Image.open(photos[0])
+    np.testing.assert_array_equal(displayed_image(opened, processor), np.asarray(opened))
+    half_clear = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
+    assert (displayed_image(half_clear, processor) == 255).all()
+
+
+def test_the_grid_covers_what_the_patches_cover():
+    """384 pixels hold 27 patches of 14; the last 6 pixels of each side belong to none."""
+    config = SiglipVisionConfig(image_size=384, patch_size=14)
+    axes = draw_patch_grid(IMAGE, config).axes[0]
+    assert len(axes.lines) == 2 * 28
+    vertical = sorted({line.get_xdata()[0] for line in axes.lines if np.ptp(line.get_xdata()) == 0})
+    np.testing.assert_allclose(vertical, np.arange(28) * 90 * 14 / 384)
+    assert len(axes.patches) == 2  # the two dimmed strips
+    assert len(draw_patch_grid(IMAGE, CONFIG).axes[0].patches) == 0
+
+
+def test_filters_are_shown_in_their_own_colours():
+    filters = np.zeros((2, 3, 4, 4), np.float32)
+    filters[0, 0] = 0.1  # all red
+    filters[1, 2] = -5.0  # less than no blue, and stronger
+    (tiles,) = _drawn_arrays(draw_patch_filters(filters))
+    np.testing.assert_allclose(tiles[0, 0], [0.5, 0.5, 0])
+    np.testing.assert_allclose(tiles[0, 5], [1, 0.5, 0.5])
+
+
+def test_similarity_maps_have_their_place_at_one():
+    positions = np.random.default_rng(0).standard_normal((25, 8))
+    maps = _drawn_arrays(draw_position_similarity(positions))[:25]
+    for index, similarity in enumerate(maps):
+        assert similarity.ravel()[index] == pytest.approx(1)
+        assert np.abs(similarity).max() <= 1 + 1e-9
+    cosine = positions[3] @ positions[11] / np.linalg.norm(positions[3]) / np.linalg.norm(positions[11])
+    assert maps[3].ravel()[11] == pytest.approx(cosine)
+
+
+def test_components_are_those_of_the_covariance():
+    generator = np.random.default_rng(0)
+    tokens = generator.standard_normal((500, 6)) * [10, 5, 2, 0.1, 0.1, 0.1] + 7
+    components, shares = principal_components(tokens.astype(np.float32))
+    values, vectors = np.linalg.eigh(np.cov(tokens.T))
+    np.testing.assert_allclose(shares, values[::-1][:3] / values.sum(), rtol=1e-4)
+    for index in range(3):
+        projected = tokens @ vectors[:, -1 - index]
+        middle = (components[:, index] > 0) & (components[:, index] < 1)
+        correlation = np.corrcoef(projected[middle], components[middle, index])[0, 1]
+        assert abs(correlation) > 0.999
+    assert components.min() == 0
+    assert components.max() == 1
+
+
+def test_token_colours_lie_where_their_patches_are():
+    tokens = np.zeros((16, 33))
+    tokens[5] = np.arange(33)  # second row, second column
+    overlay = _drawn_arrays(draw_token_colours(IMAGE, CONFIG, tokens))[-1]
+    assert overlay.shape == (4, 4, 3)
+    assert overlay[1, 1, 0] == 1
+    assert overlay[..., 0].sum() == 1
+
+
+@pytest.mark.parametrize("heads", [1, 3, 7, 16])
+def test_every_head_and_the_mean_are_drawn(heads):
+    attention = np.random.default_rng(0).dirichlet(np.ones(16), size=heads)
+    arrays = _drawn_arrays(draw_pooling_attention(IMAGE, CONFIG, attention))
+    np.testing.assert_allclose(arrays[2], attention.mean(axis=0).reshape(4, 4))
+    assert len(arrays) == 3 + heads
+    for drawn, head in zip(arrays[3:], attention, strict=True):
+        np.testing.assert_array_equal(drawn, head.reshape(4, 4))
+
+
+def test_pictures_replace_the_ones_before(toy_folder, photos, tmp_path):
+    first = visualize(photos[0], toy_folder, tmp_path)
+    before = first[0].read_bytes()
+    second = visualize(photos[1], toy_folder, tmp_path)
+    assert first == second
+    assert second[0].read_bytes() != before
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_bad_input_draws_nothing(toy_folder, photos, tmp_path, capsys):
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    output = tmp_path / "out"
+    assert main(["visualize", str(photos[0]), "--model", str(folder), "--output", str(output)]) == 2
+    assert "encoder.layers.2" in capsys.readouterr().err
+    assert not output.exists()

@@ -1,0 +1,168 @@
+"""What the package promises about itself: who imports whom, what an import costs, what a wheel holds."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "numpy_siglip"
+KERNELS = REPOSITORY / "kernels"
+
+# The way of the data: a module may import from its own rank only what stands to its left, and
+# anything from the ranks above.
+ORDER = [
+    ["errors", "outputs", "trace", "progress", "atomic_write"],
+    ["json_file", "images"],
+    ["hub"],
+    ["configuration", "checkpoint", "image_processing"],
+    ["vision_cost", "weights"],
+    ["encoder", "published", "inspection"],
+    ["vision"],
+    ["embedder", "validation"],
+    ["embed_files", "figures"],
+    ["visualization"],
+    ["command_line"],
+    ["__main__"],
+]
+
+
+def _imports(file: Path) -> list[tuple[int, str]]:
+    """(level, module) of every import in a file; absolute imports have level 0."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.level, node.module or ""))
+    return found
+
+
+@pytest.mark.parametrize("file", sorted(KERNELS.glob("*.py")), ids=lambda file: file.name)
+def test_kernels_import_only_one_another(file):
+    allowed = {"numpy", "math", "typing", "collections", "dataclasses", "__future__"}
+    for level, module in _imports(file):
+        assert level in (0, 1), f"{file.name} reaches above kernels/"
+        assert level == 1 or module.partition(".")[0] in allowed, f"{file.name} imports {module}"
+
+
+def test_kernels_init_is_only_words():
+    """transformers may import the folder by its bare name, which another package owns."""
+    body = ast.parse((KERNELS / "__init__.py").read_text()).body
+    assert len(body) == 1
+    assert isinstance(body[0], ast.Expr)
+
+
+def test_every_module_has_its_place_in_the_order():
+    modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
+    assert modules == {name for rank in ORDER for name in rank}
+
+
+@pytest.mark.parametrize("module", [name for rank in ORDER for name in rank])
+def test_imports_go_one_way(module):
+    ranks = {name: number for number, rank in enumerate(ORDER) for name in rank}
+    for level, imported in _imports(PACKAGE / f"{module}.py"):
+        if level == 1 and imported and not imported.startswith("kernels."):
+            assert ranks[imported] < ranks[module], f"{module} imports {imported}"
+        assert level < 2
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, KERNELS])
+def test_nobody_imports_torch_or_transformers_at_the_top(folder):
+    allowed_inside_functions = {"validation.py"}
+    for file in folder.glob("*.py"):
+        heavy = {m.partition(".")[0] for _, m in _imports(file)} & {"torch", "transformers"}
+        assert not heavy or file.name in allowed_inside_functions
+        top = [
+            node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        assert not any("torch" in ast.dump(node) or "'transformers'" in ast.dump(node) for node in top)
+
+
+def _python(code: str, **options) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False, **options
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_import_is_light():
+    code = (
+        "import sys, numpy_siglip; "
+        "print({m.partition('.')[0] for m in sys.modules} & "
+        "{'numba', 'torch', 'transformers', 'PIL', 'safetensors', 'ml_dtypes', 'matplotlib', 'tqdm'})"
+    )
+    assert _python(code) == "set()"
+
+
+def test_model_runs_without_pillow_or_torch_being_imported(toy_folder):
+    code = (
+        "import sys, numpy as np, numpy_siglip\n"
+        f"model = numpy_siglip.SiglipVisionModel.from_pretrained({str(toy_folder)!r})\n"
+        "model(np.zeros((1, 3, 44, 44), np.float32))\n"
+        "print({m.partition('.')[0] for m in sys.modules} & {'numba', 'torch', 'transformers', 'PIL'})"
+    )
+    assert _python(code) == "set()"
+
+
+def test_transformers_is_healthy_beside_the_folder_kernels():
+    """With the repository root first on sys.path, `import kernels` finds our folder."""
+    code = (
+        "import torch, transformers\n"
+        "config = transformers.SiglipVisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1,\n"
+        "    num_attention_heads=2, image_size=8, patch_size=4)\n"
+        "model = transformers.SiglipVisionModel(config)\n"
+        "print(tuple(model(torch.zeros(1, 3, 8, 8)).pooler_output.shape))"
+    )
+    assert _python(code, cwd=REPOSITORY) == "(1, 8)"
+
+
+def test_every_public_name_is_there():
+    import numpy_siglip
+
+    for name in numpy_siglip.__all__:
+        assert getattr(numpy_siglip, name) is not None
+    assert set(numpy_siglip.__all__) == set(numpy_siglip._HOMES)
+    assert set(numpy_siglip.__all__) <= set(dir(numpy_siglip))
+    with pytest.raises(AttributeError, match="no attribute 'SiglipAudioModel'"):
+        numpy_siglip.SiglipAudioModel  # noqa: B018
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_does_the_main_job(toy_folder, photos, tmp_path):
+    """Build both distributions, install the wheel in an empty environment, embed a photograph."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", tmp_path / "dist", REPOSITORY], check=True, timeout=600
+    )
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (source,) = (tmp_path / "dist").glob("*.tar.gz")
+    assert source.stat().st_size < 1_000_000
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in ("numpy_siglip/py.typed", "numpy_siglip/vision.py", "numpy_siglip/kernels/linear.py"):
+        assert name in names
+    top_level = {name.partition("/")[0] for name in names if ".dist-info" not in name}
+    assert top_level == {"numpy_siglip"}
+
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
+    binaries = tmp_path / "venv" / "bin"
+    subprocess.run([binaries / "pip", "install", "--quiet", wheel], check=True, timeout=600)
+    installed = subprocess.run([binaries / "pip", "list"], capture_output=True, text=True, check=True).stdout
+    assert "torch" not in installed
+    output = tmp_path / "out.npy"
+    subprocess.run(
+        [binaries / "numpy-siglip", "embed", photos[0], "--model", toy_folder, "--output", output],
+        check=True,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    from numpy_siglip import Embedder
+
+    expected = Embedder.from_pretrained(toy_folder).embed_images(photos[:1], normalize=False)
+    np.testing.assert_allclose(np.load(output), expected, rtol=1e-5, atol=1e-5)

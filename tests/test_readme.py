@@ -1,0 +1,49 @@
+"""README says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from numpy_siglip.published import published_table
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def test_the_python_example_runs(toy_folder, photos, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names = {"model_folder": toy_folder, "photos": photos}
+    exec(compile(example, "README.md", "exec"), names)
+    assert capsys.readouterr().out == "(4, 16, 33) (4, 33) 2\n"
+    assert names["similarity"].shape == (4, 4)
+
+
+def test_the_table_of_checkpoints_is_the_packages_own():
+    (table,) = re.findall(r"<!-- published checkpoints.*?-->\n(.*?)\n<!-- end -->", README, flags=re.DOTALL)
+    assert table == published_table()
+
+
+def test_ci_runs_the_readmes_test_command():
+    ci = (REPOSITORY / ".ci" / "run").read_text()
+    assert 'pip install -e ".[test]" && pytest' in README
+    assert re.search(r'^pip install --quiet -e "\.\[test\]"$', ci, flags=re.MULTILINE)
+    assert re.search(r"^pytest$", ci, flags=re.MULTILINE)
+
+
+def test_files_it_names_exist():
+    for name in re.findall(r"\]\(([\w./]+)\)", README):
+        assert (REPOSITORY / name).exists(), name
+    for name in re.findall(r"`(numpy_siglip/\w+\.py)`", README):
+        assert (REPOSITORY / name).exists(), name
+    kernels = (REPOSITORY / "kernels" / "README.md").read_text()
+    listed = set(re.findall(r"^\| `(\w+\.py)`", kernels, flags=re.MULTILINE))
+    assert listed == {file.name for file in (REPOSITORY / "kernels").glob("*.py")} - {"__init__.py"}
+
+
+def test_commands_it_names_exist():
+    from numpy_siglip.command_line import _parser
+
+    text = _parser().format_help()
+    for command in set(re.findall(r"`numpy-siglip (\w+)", README)):
+        assert re.search(rf"^    {command}\b", text, flags=re.MULTILINE), command
