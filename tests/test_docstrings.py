@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import tempfile
 
 import pytest
 
@@ -21,8 +22,9 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings(name, toy_folder, photos):
+def test_examples_in_docstrings(name, toy_folder, photos, tmp_path, monkeypatch):
     """`model_folder` and `photo` stand for a checkpoint and a photograph in all of them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # so that examples leave nothing behind
     module = importlib.import_module(name)
     names = {**vars(module), "model_folder": toy_folder, "photo": photos[-1]}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)

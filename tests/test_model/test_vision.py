@@ -19,8 +19,10 @@ from numpy_siglip import (
 )
 from numpy_siglip.published import find_published
 
-# Relative to the largest magnitude of the tensor. The measured worst, over every shape below, is 9e-6.
-TOLERANCE = 2e-5
+# Relative to the largest magnitude of each tensor. Attention weights are exponentials of scores of some
+# tens, so that a last bit in a score is many in its weight, on transformers' side as on ours.
+TOLERANCE = 1e-5
+ATTENTION_TOLERANCE = 5e-5
 
 _LONG_EDGE_PATCHES, _SHORT_EDGE_PATCHES = 3, -4
 
@@ -65,10 +67,11 @@ def _assert_equal_outputs(model, theirs, pixel_values: np.ndarray, **options) ->
         for index, pair in enumerate(zip(actual[kind], expected[kind], strict=True)):
             pairs[f"{kind}[{index}]"] = pair
     for name, (ours, other) in pairs.items():
-        assert_close(ours, other.numpy(), relative=TOLERANCE, name=name)
+        relative = ATTENTION_TOLERANCE if name.startswith("attentions") else TOLERANCE
+        assert_close(ours, other.numpy(), relative=relative, name=name)
 
 
-@pytest.mark.parametrize("config", _shape_classes())
+@pytest.mark.parametrize("config", list(_shape_classes()))
 def test_every_published_shape_equals_transformers(config, photos, tmp_path):
     layers = 2 if config.num_patches <= 256 else 1
     theirs = transformers_vision_model(**_config_of(config, num_hidden_layers=layers))
