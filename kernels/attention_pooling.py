@@ -15,8 +15,9 @@ Result
     pooled (batch, width) and, if asked for, the attention maps (batch, num_heads, 1, tokens);
     the dtype of ``hidden``, C order. Nobody pads.
 Cost
-    The sum of its parts: the query of one row, key and value of batch * tokens rows, attention
-    of one query an image, and the output of batch rows.
+    The flops of its parts: the query of one row, key and value of batch * tokens rows, attention
+    of one query an image, and the output of batch rows. Hidden state and weights are read once,
+    the pooled vectors (and the maps that are asked for) written once; what lies between is free.
 NaN
     A NaN token spoils the pooled vector of its image.
 Source
@@ -32,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .attention import attention_cost, attention_reference
-from .cost import Cost
+from .cost import Cost, float32_traffic
 from .linear import linear_cost, linear_reference
 
 
@@ -95,16 +96,16 @@ def attention_pooling_cost(
     *, batch: int, tokens: int, width: int, num_heads: int, return_attention: bool = False
 ) -> Cost:
     """Cost of one call."""
-    return (
-        linear_cost(rows=1, in_features=width, out_features=width)
-        + linear_cost(rows=batch * tokens, in_features=width, out_features=2 * width)
-        + attention_cost(
-            batch=batch,
-            queries=1,
-            keys=tokens,
-            width=width,
-            num_heads=num_heads,
-            return_attention=return_attention,
-        )
-        + linear_cost(rows=batch, in_features=width, out_features=width)
+    parts = (
+        linear_cost(rows=1, in_features=width, out_features=width),
+        linear_cost(rows=batch * tokens, in_features=width, out_features=2 * width),
+        attention_cost(batch=batch, queries=1, keys=tokens, width=width, num_heads=num_heads),
+        linear_cost(rows=batch, in_features=width, out_features=width),
+    )
+    maps = batch * num_heads * tokens if return_attention else 0
+    return Cost(
+        flops=sum(part.flops for part in parts),
+        bytes=float32_traffic(
+            batch * tokens * width, width, 4 * (width * width + width), batch * width, maps
+        ),
     )

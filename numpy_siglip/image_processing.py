@@ -78,7 +78,7 @@ class SiglipImageProcessor:
         for name in ("do_convert_rgb", "do_resize", "do_rescale", "do_normalize"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false")
-        if self.resample not in _RESAMPLING_FILTERS:
+        if type(self.resample) is not int or self.resample not in _RESAMPLING_FILTERS:
             raise ConfigError(f"resample is {self.resample!r}; it must be a PIL filter from 0 to 5")
         if not _is_finite(self.rescale_factor):
             raise ConfigError(f"rescale_factor is {self.rescale_factor!r}; it must be a number")
@@ -224,6 +224,10 @@ class SiglipImageProcessor:
 
     def _pixels_of_array(self, image: Any) -> np.ndarray:
         """An array in one of the accepted layouts -> (3, H, W)."""
+        if isinstance(image, bytes) or hasattr(image, "read"):
+            raise ImageError(
+                f"an image is given as {type(image).__name__}; open it with PIL.Image.open first"
+            )
         array = np.asarray(image)
         if array.dtype.kind not in "uif" or array.size == 0:
             raise ImageError(

@@ -50,6 +50,8 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    if "://" in str(path):
+        raise ImageError(f"{path}: a URL, which is not fetched; download the image and name its file")
     file = Path(path)
     try:
         if file.stat().st_size == 0:
@@ -68,9 +70,9 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
             f"{file}: far too many pixels ({cause}); if you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from cause
     except OSError as cause:
-        raise ImageError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
+        raise ImageError(f"{file}: cannot be read ({cause.strerror or _one_line(cause)})") from cause
     except Exception as cause:  # Pillow's decoders raise SyntaxError, struct.error and others on damage
-        raise ImageError(f"{file}: damaged image ({type(cause).__name__}: {cause})") from cause
+        raise ImageError(f"{file}: damaged image ({type(cause).__name__}: {_one_line(cause)})") from cause
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
@@ -108,6 +110,10 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
             )
         else:
             yield path
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def is_path(image: Any) -> bool:
