@@ -58,12 +58,18 @@ class Embedder:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, backend: str = DEFAULT_BACKEND, revision: str | None = None
+        cls,
+        model: str | Path,
+        *,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        revision: str | None = None,
     ) -> Embedder:
         """Load a checkpoint and its preprocessing; see `SiglipVisionModel.from_pretrained`."""
         location = locate_model(model, revision)
         processor = SiglipImageProcessor.from_pretrained(location)
-        return cls(SiglipVisionModel.from_pretrained(location, backend=backend), processor)
+        tower = SiglipVisionModel.from_pretrained(location, backend=backend, threads=threads)
+        return cls(tower, processor)
 
     @property
     def embedding_size(self) -> int:

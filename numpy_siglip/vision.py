@@ -16,7 +16,7 @@ import numpy as np
 from .checkpoint import Checkpoint, open_checkpoint
 from .configuration import SiglipVisionConfig
 from .encoder import encoder_layer
-from .errors import ImageError
+from .errors import ImageError, SiglipError
 from .hub import locate_model
 from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
 from .outputs import BaseModelOutputWithPooling
@@ -60,6 +60,7 @@ class SiglipVisionModel:
         model: str | Path,
         *,
         backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
         revision: str | None = None,
         config: SiglipVisionConfig | None = None,
     ) -> SiglipVisionModel:
@@ -74,7 +75,9 @@ class SiglipVisionModel:
             A folder with ``config.json`` and safetensors weights, a ``.safetensors`` file or index
             beside its ``config.json``, or a hub id (needs the extra ``hub``).
         backend : str
-            How operations are computed: ``"numpy"``.
+            How operations are computed: ``"numba"``, compiled when they are first used, or ``"numpy"``.
+        threads : int, optional
+            Threads of the compiled backend, by default as many as the processors this process may use.
         revision : str, optional
             Branch, tag or commit on the hub.
         config : SiglipVisionConfig, optional
@@ -87,7 +90,13 @@ class SiglipVisionModel:
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration.
         """
-        ops = get_backend(backend)
+        try:
+            ops = get_backend(backend, threads)
+        except ImportError as cause:
+            raise SiglipError(
+                f"{cause.name} is not installed, and compiles the operations: pip install numba, "
+                'or choose backend="numpy"'
+            ) from cause
         location = locate_model(model, revision)
         config = config or SiglipVisionConfig.from_pretrained(location)
         return cls.from_checkpoint(open_checkpoint(location), config, ops)
@@ -97,7 +106,7 @@ class SiglipVisionModel:
         cls, checkpoint: Checkpoint, config: SiglipVisionConfig, ops: Backend
     ) -> SiglipVisionModel:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
-        return cls(config, load_vision_weights(checkpoint, config, ops.prepare_linear), ops)
+        return cls(config, load_vision_weights(checkpoint, config, ops), ops)
 
     def __call__(
         self,
