@@ -34,7 +34,7 @@ import numpy as np
 
 from .activations import IDENTITY, activation_code
 from .attention import AttentionPlan, HeadStrides, attend, attention_cost, attention_reference, plan_attention
-from .compilation import kernel
+from .compilation import kernel, routine
 from .cost import Cost, float32_traffic
 from .layer_norm import layer_norm_cost, layer_norm_reference, normalise_rows
 from .linear import Plan, linear_cost, linear_reference, multiply, plan_product
@@ -123,6 +123,15 @@ def encoder_layer_cost(
 
 
 # ----------------------------------------------------------------------------------------- compiled
+
+
+_KERNELS, _PRODUCTS = 7, 4
+"""What one layer calls, and how many of them are products."""
+
+_ROWS_AT_A_TIME = 400
+"""A batch goes through a layer in pieces of about this many rows. What one operation wrote is then still in
+the second level of cache when the next one reads it, and the memory for it is that of one piece. Weights are
+read once more for each piece, but they are fetched ahead."""
 
 
 class LayerPlan(NamedTuple):
@@ -226,7 +235,11 @@ def encoder_layer(
     out = runtime.empty(batch, tokens, width)
     if not out.size:
         return out
-    plan = plan_layer(batch, tokens, width, weights.fc1.out_features, num_heads, runtime.threads)
+    images = min(batch, max(1, _ROWS_AT_A_TIME // tokens))
+    sizes = (tokens, width, weights.fc1.out_features, num_heads, runtime.threads)
+    plan = plan_layer(images, *sizes)
+    rest = plan_layer(batch % images or images, *sizes)
+    pieces = -(-batch // images)
     runtime.run(
         encode,
         flat(hidden),
@@ -239,15 +252,55 @@ def encoder_layer(
         np.float32(eps),
         runtime.empty(plan.end),
         out.reshape(-1),
-        np.zeros(4 * plan.finished, np.int64),
+        np.zeros(pieces * _PRODUCTS * plan.finished, np.int64),
         plan,
-        kernels=7,
+        rest,
+        kernels=pieces * _KERNELS,
     )
     return out
 
 
 @kernel
 def encode(
+    hidden: np.ndarray,
+    norm1_weight: np.ndarray,
+    norm1_bias: np.ndarray,
+    norm2_weight: np.ndarray,
+    norm2_bias: np.ndarray,
+    qkv_panels: np.ndarray,
+    qkv_bias: np.ndarray,
+    out_panels: np.ndarray,
+    out_bias: np.ndarray,
+    fc1_panels: np.ndarray,
+    fc1_bias: np.ndarray,
+    fc2_panels: np.ndarray,
+    fc2_bias: np.ndarray,
+    activation: int,
+    eps: float,
+    memory: np.ndarray,
+    out: np.ndarray,
+    finished: np.ndarray,
+    plan: LayerPlan,
+    rest: LayerPlan,
+    progress: np.ndarray,
+) -> None:
+    """Take some images at a time through the whole layer; the last ones by a plan of their own."""
+    pieces = progress.size // (_KERNELS * COUNTERS)
+    size = plan.attention.batch * plan.attention.queries * norm1_weight.size
+    for piece in range(pieces):
+        _encode_some(
+            hidden[piece * size : (piece + 1) * size],
+            norm1_weight, norm1_bias, norm2_weight, norm2_bias, qkv_panels, qkv_bias, out_panels, out_bias,
+            fc1_panels, fc1_bias, fc2_panels, fc2_bias, activation, eps, memory,
+            out[piece * size : (piece + 1) * size],
+            finished[piece * _PRODUCTS * plan.finished :],
+            plan if piece < pieces - 1 else rest,
+            progress[piece * _KERNELS * COUNTERS :],
+        )  # fmt: skip
+
+
+@routine
+def _encode_some(
     hidden: np.ndarray,
     norm1_weight: np.ndarray,
     norm1_bias: np.ndarray,
