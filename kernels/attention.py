@@ -35,7 +35,7 @@ import numpy as np
 
 from .compilation import kernel, part
 from .cost import Cost, float32_traffic
-from .packing import pack_panel, round_up
+from .packing import pack_panel, round_up, row_place
 from .runtime import NOTHING, Runtime
 from .softmax import exponentials, softmax_cost, softmax_reference
 from .threads import finish_task, next_task, thread_number, wait_for_tasks
@@ -191,6 +191,8 @@ def attention(
         *_strided(key),
         *_strided(value),
         out.reshape(-1),
+        width,
+        1,
         NOTHING if maps is None else maps.reshape(-1),
         runtime.empty(batch * num_heads * plan.key_size),
         runtime.empty(batch * num_heads * plan.value_size),
@@ -263,6 +265,8 @@ def attend(
     value: np.ndarray,
     value_strides: HeadStrides,
     out: np.ndarray,
+    out_row_size: int,
+    out_panel_rows: int,
     maps: np.ndarray,
     packed_keys: np.ndarray,
     packed_values: np.ndarray,
@@ -274,6 +278,9 @@ def attend(
 
     Scores of a tile are stored as the tile's vectors come, and lie then as the left operand of a product
     with the values must lie: blocks of 16 keys, in each the rows of the tile.
+
+    The result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say (see `packing.row_place`);
+    packed only where the size of a head divides by 16.
     """
     heads = plan.batch * plan.num_heads
     while True:
@@ -325,7 +332,8 @@ def attend(
             row = (first_tile + t) * plan.tile_rows
             _finish_queries(
                 own, scores_own + t * tile_floats * plan.key_vectors, heads_own,
-                packed_values, place * plan.value_size, out, maps, image, head, row, plan,
+                packed_values, place * plan.value_size, out, out_row_size, out_panel_rows,
+                maps, image, head, row, plan,
             )  # fmt: skip
         finish_task(progress, 1)
     wait_for_tasks(progress, 1, tasks)
@@ -391,6 +399,8 @@ def _finish_queries(
     packed_values: np.ndarray,
     values: int,
     out: np.ndarray,
+    out_row_size: int,
+    out_panel_rows: int,
     maps: np.ndarray,
     image: int,
     head: int,
@@ -413,7 +423,6 @@ def _finish_queries(
                 block, lane = i // LANES, i % LANES
                 maps[target + i] = own[scores + block * tile_floats + r * LANES + lane] * own[sums + r]
 
-    width = plan.num_heads * plan.head_dim
     padded_keys = plan.keys + 3 & -4
     for panel in range(0, plan.head_vectors, plan.value_vectors):
         vectors = min(plan.value_vectors, plan.head_vectors - panel)
@@ -424,11 +433,12 @@ def _finish_queries(
             packed_values, values,
         )  # fmt: skip
         for r in range(rows):
-            target = (image * plan.queries + first + r) * width + head * plan.head_dim
+            row = image * plan.queries + first + r
+            target = row_place(row, out_row_size, out_panel_rows) + head * plan.head_dim * out_panel_rows
             for v in range(vectors):
                 feature = (panel + v) * LANES
                 numbers = load(own, result + (r * vectors + v) * LANES) * own[sums + r]
                 if plan.head_dim - feature >= LANES:
-                    store(out, target + feature, numbers)
+                    store(out, target + feature * out_panel_rows, numbers)
                 else:
                     store_part(out, target + feature, numbers, plan.head_dim - feature)

@@ -41,6 +41,7 @@ from .linear import Plan, linear_cost, linear_reference, multiply, plan_product
 from .runtime import Runtime, flat
 from .threads import COUNTERS
 from .tile import tile_of_this_machine
+from .vector import LANES
 
 
 class LayerNormWeights(NamedTuple):
@@ -178,12 +179,13 @@ def plan_layer(
         plan_product(rows, intermediate_size, width, tile),
     ]
     attention = plan_attention(batch, tokens, tokens, width, num_heads)
+    padded_rows, padded_width = products[1].row_panels * tile.rows, products[1].row_size
     sizes = [
-        rows * width,
+        padded_rows * padded_width,
         rows * 3 * width,
+        padded_rows * padded_width,
         rows * width,
-        rows * width,
-        rows * intermediate_size,
+        padded_rows * products[3].row_size,
         batch * num_heads * attention.key_size,
         batch * num_heads * attention.value_size,
         threads * attention.own_size,
@@ -322,10 +324,14 @@ def _encode_some(
     plan: LayerPlan,
     progress: np.ndarray,
 ) -> None:
-    """Call the kernels of the parts; each returns when all threads are done with it."""
+    """Call the kernels of the parts; each returns when all threads are done with it.
+
+    What only a product reads is written packed.
+    """
     width, inner = norm1_weight.size, fc1_bias.size
     rows = hidden.size // width
     tokens = plan.attention.queries
+    panel_rows = plan.out_proj.tile_rows
     normed = memory[plan.normed : plan.projected]
     projected = memory[plan.projected : plan.heads]
     heads = memory[plan.heads : plan.middle]
@@ -333,19 +339,29 @@ def _encode_some(
     activated = memory[plan.activated : plan.keys]
     own = memory[plan.multiplying : plan.end]
     step = plan.finished
+    width16, inner16 = plan.fc1.row_size, plan.fc2.row_size
+    heads_are_packed = plan.attention.head_dim % LANES == 0
+    heads_size, heads_rows = (width16, panel_rows) if heads_are_packed else (width, 1)
 
-    normalise_rows(hidden, norm1_weight, norm1_bias, eps, normed, width, progress[0 * COUNTERS :])
-    multiply(normed, rows, width, qkv_panels, qkv_bias, 3 * width, IDENTITY, hidden[:0], projected,
+    normalise_rows(hidden, norm1_weight, norm1_bias, eps, normed, width, width16, panel_rows,
+                   progress[0 * COUNTERS :])  # fmt: skip
+    multiply(normed, True, rows, width, qkv_panels, qkv_bias, 3 * width, IDENTITY, hidden[:0],
+             projected, 3 * width, 1,
              own, finished[0 * step :], plan.query_key_value, progress[1 * COUNTERS :])  # fmt: skip
     attend(projected, HeadStrides(0 * width, 3 * width * tokens, 3 * width),
            projected, HeadStrides(1 * width, 3 * width * tokens, 3 * width),
            projected, HeadStrides(2 * width, 3 * width * tokens, 3 * width),
-           heads, hidden[:0], memory[plan.keys : plan.values], memory[plan.values : plan.attending],
+           heads, heads_size, heads_rows,
+           hidden[:0], memory[plan.keys : plan.values], memory[plan.values : plan.attending],
            memory[plan.attending : plan.multiplying], plan.attention, progress[2 * COUNTERS :])  # fmt: skip
-    multiply(heads, rows, width, out_panels, out_bias, width, IDENTITY, hidden, middle,
+    multiply(heads, heads_are_packed, rows, width, out_panels, out_bias, width, IDENTITY, hidden,
+             middle, width, 1,
              own, finished[1 * step :], plan.out_proj, progress[3 * COUNTERS :])  # fmt: skip
-    normalise_rows(middle, norm2_weight, norm2_bias, eps, normed, width, progress[4 * COUNTERS :])
-    multiply(normed, rows, width, fc1_panels, fc1_bias, inner, activation, hidden[:0], activated,
+    normalise_rows(middle, norm2_weight, norm2_bias, eps, normed, width, width16, panel_rows,
+                   progress[4 * COUNTERS :])  # fmt: skip
+    multiply(normed, True, rows, width, fc1_panels, fc1_bias, inner, activation, hidden[:0],
+             activated, inner16, panel_rows,
              own, finished[2 * step :], plan.fc1, progress[5 * COUNTERS :])  # fmt: skip
-    multiply(activated, rows, inner, fc2_panels, fc2_bias, width, IDENTITY, middle, out,
+    multiply(activated, True, rows, inner, fc2_panels, fc2_bias, width, IDENTITY, middle,
+             out, width, 1,
              own, finished[3 * step :], plan.fc2, progress[6 * COUNTERS :])  # fmt: skip

@@ -26,6 +26,7 @@ import numpy as np
 
 from .compilation import kernel, part
 from .cost import Cost, float32_traffic
+from .packing import row_place
 from .runtime import Runtime, flat
 from .threads import finish_task, next_task, wait_for_tasks
 from .vector import LANES, Vector, fill, fma, load, load_part, store, store_part, sum_lanes
@@ -93,8 +94,9 @@ def layer_norm(
     [[-1.0, 1.0]]
     """
     out = runtime.empty(*x.shape)
+    width = x.shape[-1]
     runtime.run(
-        normalise_rows, flat(x), flat(weight), flat(bias), np.float32(eps), out.reshape(-1), x.shape[-1]
+        normalise_rows, flat(x), flat(weight), flat(bias), np.float32(eps), out.reshape(-1), width, width, 1
     )
     return out
 
@@ -107,9 +109,14 @@ def normalise_rows(
     eps: float,
     out: np.ndarray,
     width: int,
+    row_size: int,
+    panel_rows: int,
     progress: np.ndarray,
 ) -> None:
-    """Normalise some rows a task. A row stays in the first level of cache while it is read three times."""
+    """Normalise some rows a task. A row stays in the first level of cache while it is read three times.
+
+    The result is plain or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_place`.
+    """
     rows = x.size // width
     tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
@@ -117,14 +124,23 @@ def normalise_rows(
         if task >= tasks:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
-            _normalise_row(x, weight, bias, eps, out, row * width, width)
+            place = row_place(row, row_size, panel_rows)
+            _normalise_row(x, weight, bias, eps, row * width, width, out, place, panel_rows)
         finish_task(progress, 0)
     wait_for_tasks(progress, 0, tasks)
 
 
 @part
 def _normalise_row(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, out: np.ndarray, start: int, width: int
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    eps: float,
+    start: int,
+    width: int,
+    out: np.ndarray,
+    place: int,
+    panel_rows: int,
 ) -> None:
     whole = width & -LANES
     rest = width - whole
@@ -133,11 +149,14 @@ def _normalise_row(
     scale = np.float32(1) / np.sqrt(variance + eps)
     for i in range(0, whole, LANES):
         normalised = (load(x, start + i) - mean) * scale
-        store(out, start + i, fma(normalised, load(weight, i), load(bias, i)))
+        store(out, place + i * panel_rows, fma(normalised, load(weight, i), load(bias, i)))
     if rest:
         normalised = (load_part(x, start + whole, rest) - mean) * scale
         scaled = fma(normalised, load_part(weight, whole, rest), load_part(bias, whole, rest))
-        store_part(out, start + whole, scaled, rest)
+        if panel_rows == 1:
+            store_part(out, place + whole, scaled, rest)
+        else:  # a packed row is filled up with what is finite, here zeros
+            store(out, place + whole * panel_rows, scaled)
 
 
 @part

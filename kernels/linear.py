@@ -36,7 +36,7 @@ import numpy as np
 from .activations import IDENTITY, activate, activation_code, activation_flops, activation_reference
 from .compilation import kernel, part
 from .cost import Cost, float32_traffic
-from .packing import PackedLinear, pack_rows, round_up
+from .packing import PackedLinear, pack_rows, round_up, row_place
 from .runtime import NOTHING, Runtime, flat
 from .threads import (
     add_to_counter,
@@ -256,6 +256,7 @@ def linear(
     runtime.run(
         multiply,
         flat(x),
+        False,
         rows,
         weights.in_features,
         weights.panels,
@@ -264,6 +265,8 @@ def linear(
         activation_code(activation),
         added,
         out.reshape(-1),
+        weights.out_features,
+        1,
         runtime.empty(plan.own_size(runtime.threads)),
         np.zeros(plan.row_blocks * plan.weight_panels if plan.depths > 1 else 1, np.int64),
         plan,
@@ -274,6 +277,7 @@ def linear(
 @kernel
 def multiply(
     x: np.ndarray,
+    x_is_packed: bool,
     rows: int,
     in_features: int,
     panels: np.ndarray,
@@ -282,6 +286,8 @@ def multiply(
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
+    out_row_size: int,
+    out_panel_rows: int,
     own: np.ndarray,
     finished: np.ndarray,
     plan: Plan,
@@ -293,8 +299,10 @@ def multiply(
     the result, where sums over one block of K wait for the next. ``finished`` counts for each panel and
     block of rows the blocks of K that are done. Tasks of one block of K come before those of the next, so
     that who has to wait for a sum waits for a thread that is about to finish it.
+
+    The result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say; see `packing.row_place`.
     """
-    while True:
+    while not x_is_packed:
         panel = next_task(progress, 0)
         if panel >= plan.row_panels:
             break
@@ -304,10 +312,13 @@ def multiply(
             own, first * plan.row_size, plan.tile_rows,
         )  # fmt: skip
         finish_task(progress, 0)
-    wait_for_tasks(progress, 0, plan.row_panels)
+    packed, tiles = x, 0
+    if not x_is_packed:
+        wait_for_tasks(progress, 0, plan.row_panels)
+        packed, tiles = own, plan.packed_size
 
     tile_size = plan.tile_rows * plan.columns
-    own_tile = plan.packed_size + thread_number(progress) * tile_size
+    own_tile = tiles + thread_number(progress) * tile_size
     tasks = plan.row_blocks * plan.depths * plan.weight_panels
     task = next_task(progress, 1)
     while task < tasks:
@@ -332,10 +343,10 @@ def multiply(
             height = min(plan.tile_rows, rows - first)
             tile = own_tile
             if plan.depths > 1:
-                tile = plan.packed_size + (weight_panel * plan.row_panels + panel) * tile_size
+                tile = tiles + (weight_panel * plan.row_panels + panel) * tile_size
             multiply_tile(
                 height, (features + LANES - 1) // LANES,
-                own, first * plan.row_size + depth_block * plan.depth * plan.tile_rows,
+                packed, first * plan.row_size + depth_block * plan.depth * plan.tile_rows,
                 panels, weights_here, steps,
                 own, tile, plan.columns, LANES, depth_block,
                 panels, min(ahead + (panel - first_panel) * steps * LANES, panels.size - steps * LANES),
@@ -343,7 +354,7 @@ def multiply(
             if depth_block == plan.depths - 1:
                 _finish_tile(
                     own, tile, plan.columns, height, bias, first_feature, features,
-                    activation, residual, out, first, out_features,
+                    activation, residual, out, first, out_features, out_row_size, out_panel_rows,
                 )  # fmt: skip
         if plan.depths > 1:
             add_to_counter(finished, place, 1)
@@ -384,13 +395,15 @@ def _finish_tile(
     out: np.ndarray,
     first_row: int,
     out_features: int,
+    out_row_size: int,
+    out_panel_rows: int,
 ) -> None:
     """Add the bias to the sums of a tile, activate, add the residual, and put the result in its place."""
     residual_rows = residual.size // out_features
     whole = features & -LANES
     for r in range(height):
         row = first_row + r
-        target = row * out_features + first_feature
+        target = row_place(row, out_row_size, out_panel_rows) + first_feature * out_panel_rows
         added = first_feature
         if residual_rows > 0:
             added += row % residual_rows * out_features
@@ -400,7 +413,7 @@ def _finish_tile(
                 y = activate(activation, y)
             if residual_rows > 0:
                 y = y + load(residual, added + j)
-            store(out, target + j, y)
+            store(out, target + j * out_panel_rows, y)
         if whole < features:
             count = features - whole
             y = load(own, tile + r * columns + whole) + load_part(bias, first_feature + whole, count)
@@ -408,4 +421,7 @@ def _finish_tile(
                 y = activate(activation, y)
             if residual_rows > 0:
                 y = y + load_part(residual, added + whole, count)
-            store_part(out, target + whole, y, count)
+            if out_panel_rows == 1:
+                store_part(out, target + whole, y, count)
+            else:  # a packed row is filled up with what is finite
+                store(out, target + whole * out_panel_rows, y)

@@ -15,6 +15,9 @@ other, so that packing copies whole vectors and nothing has to be turned over:
 
     panel p, row r of it, step k:       p * (rows * K16) + (k // 16) * (rows * 16) + r * 16 + k % 16
 
+In the second formula a panel of one row, with K itself for K16, is a plain row. Operations whose result is
+read by a product alone write it by that formula (`row_place`), and then nothing has to be packed.
+
 K4 and K16 are K rounded up to a multiple of 4 and of 16. Arithmetic runs to K4: the zeros in between add
 nothing, to the last bit.
 """
@@ -127,6 +130,15 @@ def pack_panel(
             for j in range(whole_features, width):
                 inside = j < features and k < depth
                 panel[place + k * width + j] = source[index + j * stride + k] if inside else np.float32(0)
+
+
+@part
+def row_place(row: int, row_size: int, panel_rows: int) -> int:
+    """Where a row begins; its k, where k divides by 16, lies ``k * panel_rows`` further on.
+
+    Plain rows are panels of one row, and ``row_size`` is then their width.
+    """
+    return row // panel_rows * panel_rows * row_size + row % panel_rows * BLOCK
 
 
 @part

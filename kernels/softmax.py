@@ -29,7 +29,7 @@ from .cost import Cost, float32_traffic
 from .elementary import exp_flushed
 from .runtime import Runtime, flat
 from .threads import finish_task, next_task, thread_number, wait_for_tasks
-from .vector import LANES, fill, load, max_lanes, select, store, sum_lanes
+from .vector import LANES, fill, load, load_part, max_lanes, select, store, store_part, sum_lanes
 
 
 def softmax_reference(x: np.ndarray) -> np.ndarray:
@@ -97,6 +97,7 @@ def softmax(runtime: Runtime, x: np.ndarray) -> np.ndarray:
 def softmax_rows(x: np.ndarray, out: np.ndarray, rows: np.ndarray, width: int, progress: np.ndarray) -> None:
     """Take some rows a task, each through a padded copy of a thread's own."""
     padded = (width + LANES - 1) // LANES * LANES
+    whole = width & -LANES
     tasks = (x.size // width + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     own = thread_number(progress) * padded
     while True:
@@ -104,13 +105,17 @@ def softmax_rows(x: np.ndarray, out: np.ndarray, rows: np.ndarray, width: int, p
         if task >= tasks:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, x.size // width)):
-            for i in range(width):
-                rows[own + i] = x[row * width + i]
-            for i in range(width, padded):
-                rows[own + i] = _MINUS_INFINITY
+            for i in range(0, whole, LANES):
+                store(rows, own + i, load(x, row * width + i))
+            if whole < width:
+                store(rows, own + whole, load_part(x, row * width + whole, width - whole))
+                for i in range(width, padded):
+                    rows[own + i] = _MINUS_INFINITY
             scale = _ONE / exponentials(rows, own, LANES, padded // LANES)
-            for i in range(width):
-                out[row * width + i] = rows[own + i] * scale
+            for i in range(0, whole, LANES):
+                store(out, row * width + i, load(rows, own + i) * scale)
+            if whole < width:
+                store_part(out, row * width + whole, load(rows, own + whole) * scale, width - whole)
         finish_task(progress, 0)
     wait_for_tasks(progress, 0, tasks)
 
