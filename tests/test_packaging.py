@@ -19,6 +19,7 @@ KERNELS = REPOSITORY / "kernels"
 # anything from the ranks above.
 ORDER = [
     ["errors", "outputs", "trace", "progress", "atomic_write"],
+    ["checks"],
     ["json_file", "images"],
     ["hub"],
     ["configuration", "checkpoint", "image_processing"],
