@@ -22,6 +22,7 @@ ORDER = [
     ["checks"],
     ["json_file", "images"],
     ["hub"],
+    ["image_pixels"],
     ["configuration", "checkpoint", "image_processing"],
     ["vision_cost", "weights"],
     ["encoder", "published", "inspection"],
