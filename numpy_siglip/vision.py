@@ -13,15 +13,36 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import Checkpoint
 from .configuration import SiglipVisionConfig
 from .encoder import encoder_layer
-from .errors import ImageError
-from .hub import locate_model
+from .errors import ConfigError, ImageError
 from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
+from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
 from .trace import Listener, Stage, layer_path
 from .weights import PoolingHeadWeights, VisionWeights, load_vision_weights
+
+
+def choose_backend(name: str) -> Backend:
+    """The table of operations of this name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such backend.
+
+    Examples
+    --------
+    >>> choose_backend("abacus")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ConfigError: unknown backend 'abacus'; there is: numpy
+    """
+    try:
+        return get_backend(name)
+    except ValueError as cause:
+        raise ConfigError(str(cause)) from cause
 
 
 class SiglipVisionModel:
@@ -83,14 +104,19 @@ class SiglipVisionModel:
         Raises
         ------
         ConfigError
-            If the configuration is missing, unreadable or impossible.
+            If the configuration is missing, unreadable or impossible, or there is no such backend.
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipVisionModel
+        >>> SiglipVisionModel.from_pretrained(model_folder, backend="numpy").config.image_size
+        44
         """
-        ops = get_backend(backend)
-        location = locate_model(model, revision)
-        config = config or SiglipVisionConfig.from_pretrained(location)
-        return cls.from_checkpoint(open_checkpoint(location), config, ops)
+        ops = choose_backend(backend)
+        files = open_model(model, revision, config)
+        return cls.from_checkpoint(files.checkpoint, files.config, ops)
 
     @classmethod
     def from_checkpoint(

@@ -24,6 +24,7 @@ ORDER = [
     ["hub"],
     ["image_pixels"],
     ["configuration", "checkpoint", "image_processing"],
+    ["model_files"],
     ["vision_cost", "weights"],
     ["encoder", "published", "inspection"],
     ["vision"],
