@@ -8,7 +8,6 @@ computed in float64 and rounded to float32, and the normalisation is computed in
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -17,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from .checks import LARGEST_SIDE, check_integer, check_mapping, is_finite, shown
+from .checks import LARGEST_SIDE, check_mapping, is_finite, shown
 from .errors import ConfigError, ImageError
 from .hub import locate_model
 from .image_pixels import image_pixels, is_unit_range, list_images
+from .image_settings import check_channels, check_resample, check_size
 from .json_file import read_first_json
 from .outputs import BatchFeature
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 PROCESSOR_FILE = "processor_config.json"
-_RESAMPLING_FILTERS = range(6)  # PIL.Image.Resampling: nearest, Lanczos, bilinear, bicubic, box, Hamming
 
 
 @dataclass(frozen=True)
@@ -73,17 +72,17 @@ class SiglipImageProcessor:
     image_std: float | Sequence[float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", _check_size(self.size))
+        object.__setattr__(self, "size", check_size(self.size))
         for name in ("do_convert_rgb", "do_resize", "do_rescale", "do_normalize"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {shown(getattr(self, name))}; it must be true or false")
-        object.__setattr__(self, "resample", _check_resample(self.resample))
+        object.__setattr__(self, "resample", check_resample(self.resample))
         if not is_finite(self.rescale_factor):
             raise ConfigError(
                 f"rescale_factor is {shown(self.rescale_factor)}; it must be a number of float32"
             )
         for name in ("image_mean", "image_std"):
-            object.__setattr__(self, name, _check_channels(name, getattr(self, name)))
+            object.__setattr__(self, name, check_channels(name, getattr(self, name)))
         if 0 in np.asarray(self.image_std, np.float32):
             raise ConfigError("image_std holds a zero in float32, and pixels are divided by it")
 
@@ -274,34 +273,3 @@ def read_processor(location: Path) -> tuple[Path, SiglipImageProcessor]:
         return path, SiglipImageProcessor.from_dict(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _check_size(size: Any) -> dict[str, int]:
-    if isinstance(size, numbers.Integral) and not isinstance(size, bool):
-        size = {"shortest_edge": size}  # what a bare number means to transformers' SigLIP processor
-    present = {}
-    if isinstance(size, Mapping):
-        present = {name: value for name, value in size.items() if value is not None}
-    if set(present) not in ({"height", "width"}, {"shortest_edge"}):
-        raise ConfigError(
-            f"size is {shown(size)}; expected {{'height': h, 'width': w}} or {{'shortest_edge': s}}"
-        )
-    return {
-        name: check_integer(f"size[{name!r}]", value, largest=LARGEST_SIDE) for name, value in present.items()
-    }
-
-
-def _check_resample(resample: Any) -> int:
-    """The number of a filter, which is also what a member of PIL.Image.Resampling is."""
-    whole = isinstance(resample, numbers.Integral) and not isinstance(resample, bool)
-    if not whole or resample not in _RESAMPLING_FILTERS:
-        raise ConfigError(f"resample is {shown(resample)}; it must be a PIL filter from 0 to 5")
-    return int(resample)
-
-
-def _check_channels(name: str, values: Any) -> tuple[float, ...]:
-    several = isinstance(values, (list, tuple, np.ndarray)) and np.ndim(values) > 0
-    listed = tuple(values) if several else (values,) * 3
-    if len(listed) != 3 or not all(is_finite(value) for value in listed):
-        raise ConfigError(f"{name} is {shown(values)}; expected a number of float32, or three of them")
-    return listed

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .atomic_write import atomic_write
-from .embedder import require_finite
+from .embeddings import require_finite
 from .errors import SiglipError
 from .figures import (
     draw_patch_filters,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 110
+_MARGIN_INCHES = 0.08
 
 
 def visualize(
@@ -140,7 +141,10 @@ def _require_matplotlib() -> None:
 
 def _save(figures: dict[Path, Figure]) -> list[Path]:
     def writer(figure: Figure) -> Callable[[BinaryIO], object]:
-        return lambda stream: figure.savefig(stream, format="png", dpi=_DPI)
+        # What a figure's fixed aspects leave empty at its edges is cut off.
+        return lambda stream: figure.savefig(
+            stream, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=_MARGIN_INCHES
+        )
 
     for path in figures:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,8 @@ from numpy_siglip import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from numpy_siglip.embedder import in_batches, normalize_rows
+from numpy_siglip.embedder import in_batches
+from numpy_siglip.embeddings import normalize_rows
 
 
 @pytest.fixture(scope="module")
