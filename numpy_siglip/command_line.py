@@ -129,7 +129,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OUT.npy",
         help="the array; OUT.paths.txt lists its rows",
     )
-    embed.add_argument("--normalize", action="store_true", help="scale every embedding to length 1")
+    embed.add_argument(
+        "--normalize",
+        action="store_true",
+        help="scale every embedding to length 1 (default: the model's pooler_output as it is)",
+    )
     embed.add_argument("--batch-size", type=_batch_size, default=8, metavar="N", help="images at a time (8)")
     embed.add_argument(
         "--apply-exif-orientation",
@@ -173,7 +177,7 @@ def _add_model(
         metavar="MODEL",
         help="folder or .safetensors file of a checkpoint, or a hub id: google/siglip-base-patch16-224",
     )
-    command.add_argument("--revision", metavar="R", help="branch, tag or commit, if MODEL is a hub id")
+    command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
 
 
 def _batch_size(text: str) -> int:
