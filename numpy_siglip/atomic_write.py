@@ -95,7 +95,7 @@ def _keep(path: Path, old: Path) -> Path | None:
         return None
     try:
         os.link(path, old, follow_symlinks=False)
-    except OSError:  # a file system on which a file has one name only
+    except (OSError, NotImplementedError):  # a file system on which a file has one name only
         path.replace(old)
     return old
 

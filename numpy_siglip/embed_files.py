@@ -101,7 +101,7 @@ def _preprocess(embedder: Embedder, file: Path, apply_exif_orientation: bool) ->
     if not embedder.model.config.takes(height, width):
         raise ImageError(
             f"{file}: becomes {height} x {width} pixels by this preprocessing, and the model takes images of "
-            f"{embedder.model.config.image_size}; crop it to a square, or change size in the preprocessing"
+            f"{embedder.model.config.image_size}; resize or crop it first, or change the preprocessing"
         )
     return pixels
 
