@@ -34,14 +34,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .compilation import kernel, part, routine
 from .cost import Cost, float32_traffic
+from .elementary import exp_flushed, log1p_small, tanh
 from .gelu import (
     GELU_EXACT_FLOPS,
     GELU_TANH_FLOPS,
     gelu_exact_reference,
+    gelu_exact_vector,
     gelu_tanh_reference,
+    gelu_tanh_vector,
     normal_distribution,
+    normal_distribution_vector,
 )
+from .runtime import Runtime, flat
+from .threads import finish_task, next_task, wait_for_tasks
+from .vector import LANES, Vector, absolute, load, load_part, select, square_root, store, store_part
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
@@ -147,3 +155,147 @@ def activation_flops(name: str) -> int:
 def activation_cost(*, elements: int, name: str) -> Cost:
     """Cost of one call."""
     return Cost(flops=activation_flops(name) * elements, bytes=float32_traffic(2 * elements))
+
+
+# ----------------------------------------------------------------------------------------- compiled
+
+_f = np.float32
+_ZERO, _ONE, _TWO, _THREE, _SIX, _TEN = _f(0), _f(1), _f(2), _f(3), _f(6), _f(10)
+
+IDENTITY, GELU_TANH, GELU_EXACT, SILU, QUICK_GELU, SIGMOID, TANH, RELU = range(8)
+RELU2, RELU6, LEAKY_RELU, HARDSWISH, LAPLACE, MISH, SQRTSOFTPLUS, GELU_10 = range(8, 16)
+
+_CODES = {
+    "gelu": GELU_EXACT,
+    "gelu_10": GELU_10,
+    "gelu_accurate": GELU_TANH,
+    "gelu_fast": GELU_TANH,
+    "gelu_new": GELU_TANH,
+    "gelu_python": GELU_EXACT,
+    "gelu_python_tanh": GELU_TANH,
+    "gelu_pytorch_tanh": GELU_TANH,
+    "hardswish": HARDSWISH,
+    "laplace": LAPLACE,
+    "leaky_relu": LEAKY_RELU,
+    "linear": IDENTITY,
+    "mish": MISH,
+    "quick_gelu": QUICK_GELU,
+    "relu": RELU,
+    "relu2": RELU2,
+    "relu6": RELU6,
+    "sigmoid": SIGMOID,
+    "silu": SILU,
+    "sqrtsoftplus": SQRTSOFTPLUS,
+    "swish": SILU,
+    "tanh": TANH,
+}
+
+
+def activation_code(name: str | None) -> int:
+    """Number by which compiled code knows an activation; no name is the identity.
+
+    Examples
+    --------
+    >>> activation_code(None), activation_code("gelu_pytorch_tanh")
+    (0, 1)
+    """
+    return IDENTITY if name is None else _CODES[name]
+
+
+@part
+def activate(code: int, x: Vector) -> Vector:
+    """Apply an activation to 16 numbers."""
+    if code == GELU_TANH:
+        return gelu_tanh_vector(x)
+    return _activate_rarer(code, x)
+
+
+@routine
+def _activate_rarer(code: int, x: Vector) -> Vector:
+    y = x
+    if code == GELU_EXACT:
+        y = gelu_exact_vector(x)
+    elif code == GELU_10:
+        y = _clip(gelu_exact_vector(x), _ZERO - _TEN, _TEN)
+    elif code == SILU:
+        y = x / (exp_flushed(_ZERO - x) + _ONE)
+    elif code == QUICK_GELU:
+        y = x / (exp_flushed(x * _f(-1.702)) + _ONE)
+    elif code == SIGMOID:
+        y = _ONE / (exp_flushed(_ZERO - x) + _ONE)
+    elif code == TANH:
+        y = tanh(x)
+    elif code == RELU:
+        y = select(x < _ZERO, _ZERO, x)
+    elif code == RELU2:
+        y = select(x < _ZERO, _ZERO, x)
+        y = y * y
+    elif code == RELU6:
+        y = _clip(x, _ZERO, _SIX)
+    elif code == LEAKY_RELU:
+        y = select(x < _ZERO, x * _f(0.01), x)
+    elif code == HARDSWISH:
+        y = x * _clip(x + _THREE, _ZERO, _SIX) / _SIX
+    elif code == LAPLACE:
+        y = normal_distribution_vector((x - _f(0.707107)) / _f(0.282095))
+    elif code == MISH:
+        y = _mish(x)
+    elif code == SQRTSOFTPLUS:
+        y = square_root(_softplus(x))
+    return y
+
+
+@part
+def _clip(x: Vector, low: float, high: float) -> Vector:
+    return select(x < low, low, select(x > high, high, x))
+
+
+@part
+def _softplus(x: Vector) -> Vector:
+    """max(x, 0) + log(1 + exp(-|x|)), whose exponential cannot overflow."""
+    return select(x < _ZERO, _ZERO, x) + log1p_small(exp_flushed(_ZERO - absolute(x)))
+
+
+@part
+def _mish(x: Vector) -> Vector:
+    """X tanh(log(1 + e^x)) = x n / (n + 2) with n = e^x (e^x + 2), which is x itself for large x."""
+    e = exp_flushed(x)
+    n = e * (e + _TWO)
+    return select(x > _f(20), x, x * n / (n + _TWO))
+
+
+def activation(runtime: Runtime, x: np.ndarray, name: str) -> np.ndarray:
+    """Compute `activation_reference` in float32: any shape, the same shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_siglip.kernels.runtime import Runtime
+    >>> y = activation(Runtime(threads=1), np.array([-1.0, 2.0, 9.0]), "relu6")
+    >>> [round(float(value), 6) for value in y]
+    [0.0, 2.0, 6.0]
+    """
+    out = runtime.empty(*x.shape)
+    runtime.run(activate_elements, flat(x), out.reshape(-1), activation_code(name))
+    return out
+
+
+_ELEMENTS_OF_TASK = 8192
+
+
+@kernel
+def activate_elements(x: np.ndarray, out: np.ndarray, code: int, progress: np.ndarray) -> None:
+    """Take some thousand elements a task."""
+    tasks = (x.size + _ELEMENTS_OF_TASK - 1) // _ELEMENTS_OF_TASK
+    while True:
+        task = next_task(progress, 0)
+        if task >= tasks:
+            break
+        end = min((task + 1) * _ELEMENTS_OF_TASK, x.size)
+        for i in range(task * _ELEMENTS_OF_TASK, end & -LANES, LANES):
+            store(out, i, activate(code, load(x, i)))
+        if end & LANES - 1:
+            i, count = end & -LANES, end & LANES - 1
+            store_part(out, i, activate(code, load_part(x, i, count)), count)
+        finish_task(progress, 0)
+    wait_for_tasks(progress, 0, tasks)

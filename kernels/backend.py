@@ -8,16 +8,24 @@ computed. Adding a backend is adding one filling to ``BACKENDS``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .attention import attention_reference
-from .attention_pooling import attention_pooling_reference
-from .layer_norm import layer_norm_reference
-from .linear import linear_reference, prepare_linear_reference
-from .patch_embedding import patch_embedding_reference
-from .position_embedding import position_embedding_reference
+from .attention import attention, attention_reference
+from .attention_pooling import (
+    attention_pooling,
+    attention_pooling_reference,
+    fold_attention_pooling,
+    prepare_attention_pooling_reference,
+)
+from .layer_norm import layer_norm, layer_norm_reference
+from .linear import linear, linear_reference, prepare_linear_reference
+from .packing import pack_linear
+from .patch_embedding import patch_embedding, patch_embedding_reference
+from .position_embedding import position_embedding, position_embedding_reference
+from .runtime import Runtime
 
 Attended = tuple[np.ndarray, "np.ndarray | None"]
 
@@ -26,8 +34,14 @@ class Backend(NamedTuple):
     """One filling of the table. Each field has the contract of the file it is named after."""
 
     name: str
+    threads: int | None
+    """How many threads an operation uses; None where that is not ours to say."""
+    keeps_weights: bool
+    """Whether prepared weights are the arrays they were prepared from, and not copies."""
     prepare_linear: Callable[..., Any]
     """(weight, bias) -> prepared weights, once a model is loaded."""
+    prepare_attention_pooling: Callable[..., Any]
+    """(probe, in_projection, out_projection, num_heads) -> prepared weights"""
     linear: Callable[..., np.ndarray]
     """(x, weights, activation=None, residual=None) -> y"""
     patch_embedding: Callable[..., np.ndarray]
@@ -42,43 +56,88 @@ class Backend(NamedTuple):
     """(hidden, weights, num_heads, return_attention=False) -> pooled, attention"""
 
 
-NUMPY = Backend(
-    name="numpy",
-    prepare_linear=prepare_linear_reference,
-    linear=linear_reference,
-    patch_embedding=patch_embedding_reference,
-    position_embedding=position_embedding_reference,
-    layer_norm=layer_norm_reference,
-    attention=attention_reference,
-    attention_pooling=attention_pooling_reference,
-)
+def numpy_backend(threads: int | None = None) -> Backend:
+    """The references. How many threads NumPy's matrix products use is for its BLAS library to say.
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": lambda: NUMPY}
-DEFAULT_BACKEND = "numpy"
+    Examples
+    --------
+    >>> numpy_backend().name
+    'numpy'
+    """
+    if threads is not None:
+        raise ValueError(
+            "threads cannot be set for the numpy backend; set OMP_NUM_THREADS or OPENBLAS_NUM_THREADS "
+            "before NumPy is imported"
+        )
+    return Backend(
+        name="numpy",
+        threads=None,
+        keeps_weights=True,
+        prepare_linear=prepare_linear_reference,
+        prepare_attention_pooling=prepare_attention_pooling_reference,
+        linear=linear_reference,
+        patch_embedding=patch_embedding_reference,
+        position_embedding=position_embedding_reference,
+        layer_norm=layer_norm_reference,
+        attention=attention_reference,
+        attention_pooling=attention_pooling_reference,
+    )
 
 
-def get_backend(name: str = DEFAULT_BACKEND) -> Backend:
+def numba_backend(threads: int | None = None) -> Backend:
+    """The compiled operations, with threads and working memory of their own.
+
+    Examples
+    --------
+    >>> numba_backend(threads=1).threads
+    1
+    """
+    import numba  # noqa: F401  (so that its absence is told before any work is done)
+
+    runtime = Runtime(threads)
+    return Backend(
+        name="numba",
+        threads=runtime.threads,
+        keeps_weights=False,
+        prepare_linear=partial(pack_linear, runtime),
+        prepare_attention_pooling=partial(fold_attention_pooling, runtime),
+        linear=partial(linear, runtime),
+        patch_embedding=partial(patch_embedding, runtime),
+        position_embedding=partial(position_embedding, runtime),
+        layer_norm=partial(layer_norm, runtime),
+        attention=partial(attention, runtime),
+        attention_pooling=partial(attention_pooling, runtime),
+    )
+
+
+BACKENDS: dict[str, Callable[[int | None], Backend]] = {"numba": numba_backend, "numpy": numpy_backend}
+DEFAULT_BACKEND = "numba"
+
+
+def get_backend(name: str = DEFAULT_BACKEND, threads: int | None = None) -> Backend:
     """The table of operations of this name.
 
     Parameters
     ----------
     name : str
         A key of ``BACKENDS``.
+    threads : int, optional
+        Threads of one call, by default as many as this process may use.
 
     Raises
     ------
     ValueError
-        If there is no such backend.
+        If there is no such backend, or it cannot use that many threads.
 
     Examples
     --------
-    >>> get_backend("numpy").name
-    'numpy'
+    >>> get_backend("numba", threads=2).threads
+    2
     >>> get_backend("abacus")
     Traceback (most recent call last):
         ...
-    ValueError: unknown backend 'abacus'; there is: numpy
+    ValueError: unknown backend 'abacus'; there are: numba, numpy
     """
     if name not in BACKENDS:
-        raise ValueError(f"unknown backend {name!r}; there is: {', '.join(sorted(BACKENDS))}")
-    return BACKENDS[name]()
+        raise ValueError(f"unknown backend {name!r}; there are: {', '.join(sorted(BACKENDS))}")
+    return BACKENDS[name](threads)

@@ -27,7 +27,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .compilation import kernel
 from .cost import Cost, float32_traffic
+from .runtime import Runtime, flat
+from .threads import finish_task, next_task, wait_for_tasks
 
 
 def image_to_patches_reference(pixels: np.ndarray, patch_size: int) -> np.ndarray:
@@ -67,3 +70,65 @@ def image_to_patches_cost(*, batch: int, channels: int, height: int, width: int,
     tokens = (height // patch_size) * (width // patch_size)
     elements = batch * tokens * channels * patch_size**2
     return Cost(flops=0, bytes=float32_traffic(elements, elements))
+
+
+# ----------------------------------------------------------------------------------------- compiled
+
+
+def image_to_patches(runtime: Runtime, pixels: np.ndarray, patch_size: int) -> np.ndarray:
+    """Compute `image_to_patches_reference` in float32.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    pixels : ndarray of shape (batch, channels, height, width)
+    patch_size : int
+
+    Returns
+    -------
+    ndarray of shape (batch, rows * columns, channels * patch_size ** 2)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_siglip.kernels.runtime import Runtime
+    >>> image_to_patches(Runtime(threads=1), np.arange(8.0).reshape(1, 1, 2, 4), patch_size=2).tolist()
+    [[[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]]
+    """
+    batch, channels, height, width = pixels.shape
+    rows, columns = height // patch_size, width // patch_size
+    out = runtime.empty(batch, rows * columns, channels * patch_size**2)
+    runtime.run(
+        copy_patches, flat(pixels), out.reshape(-1), batch * rows, channels, height, width, patch_size
+    )
+    return out
+
+
+@kernel
+def copy_patches(
+    pixels: np.ndarray,
+    out: np.ndarray,
+    patch_rows: int,
+    channels: int,
+    height: int,
+    width: int,
+    patch_size: int,
+    progress: np.ndarray,
+) -> None:
+    """Copy one row of patches a task, in the order of the pixels."""
+    rows, columns = height // patch_size, width // patch_size
+    features = channels * patch_size * patch_size
+    while True:
+        task = next_task(progress, 0)
+        if task >= patch_rows:
+            break
+        image, row = task // rows, task % rows
+        for channel in range(channels):
+            for i in range(patch_size):
+                line = ((image * channels + channel) * height + row * patch_size + i) * width
+                place = task * columns * features + (channel * patch_size + i) * patch_size
+                for column in range(columns):
+                    for j in range(patch_size):
+                        out[place + column * features + j] = pixels[line + column * patch_size + j]
+        finish_task(progress, 0)
+    wait_for_tasks(progress, 0, patch_rows)

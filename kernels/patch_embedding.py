@@ -29,8 +29,10 @@ from __future__ import annotations
 import numpy as np
 
 from .cost import Cost, float32_traffic
-from .image_to_patches import image_to_patches_reference
-from .linear import LinearWeights, linear_cost, linear_reference
+from .image_to_patches import image_to_patches, image_to_patches_reference
+from .linear import LinearWeights, linear, linear_cost, linear_reference
+from .packing import PackedLinear
+from .runtime import Runtime
 
 
 def patch_embedding_reference(
@@ -84,3 +86,37 @@ def patch_embedding_cost(
             batch * tokens * hidden_size,
         ),
     )
+
+
+# ----------------------------------------------------------------------------------------- compiled
+
+
+def patch_embedding(
+    runtime: Runtime, pixels: np.ndarray, weights: PackedLinear, position: np.ndarray, patch_size: int
+) -> np.ndarray:
+    """Compute `patch_embedding_reference` in float32, on packed weights.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    pixels : ndarray of shape (batch, channels, height, width)
+    weights : PackedLinear
+    position : ndarray of shape (tokens, hidden_size)
+    patch_size : int
+
+    Returns
+    -------
+    ndarray of shape (batch, tokens, hidden_size)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_siglip.kernels.runtime import Runtime
+    >>> from numpy_siglip.kernels.packing import pack_linear
+    >>> runtime = Runtime(threads=1)
+    >>> weights = pack_linear(runtime, np.ones((1, 4)), np.zeros(1))
+    >>> pixels, position = np.arange(8.0).reshape(1, 1, 2, 4), np.array([[100.0], [200.0]])
+    >>> patch_embedding(runtime, pixels, weights, position, patch_size=2).tolist()
+    [[[110.0], [218.0]]]
+    """
+    return linear(runtime, image_to_patches(runtime, pixels, patch_size), weights, residual=position)

@@ -37,7 +37,11 @@ import math
 
 import numpy as np
 
+from .compilation import kernel, part
 from .cost import Cost, float32_traffic
+from .runtime import Runtime, flat
+from .threads import finish_task, next_task, wait_for_tasks
+from .vector import LANES, Vector, fill, fma, load, load_part, store, store_part
 
 CUBIC_COEFFICIENT = -0.75
 
@@ -114,3 +118,114 @@ def position_embedding_cost(*, side: int, rows: int, columns: int, hidden_size: 
         flops=2 * rows * side * hidden_size * (side + columns),
         bytes=float32_traffic(side * side * hidden_size, rows * columns * hidden_size),
     )
+
+
+# ----------------------------------------------------------------------------------------- compiled
+
+TAPS = 4
+
+
+def position_embedding(runtime: Runtime, position: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Compute `position_embedding_reference` in float32, from the four cells that have a weight.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    position : ndarray of shape (side ** 2, hidden_size)
+    rows, columns : int
+
+    Returns
+    -------
+    ndarray of shape (rows * columns, hidden_size)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_siglip.kernels.runtime import Runtime
+    >>> table = np.array([[0.0], [0.0], [8.0], [8.0]])
+    >>> position_embedding(Runtime(threads=1), table, rows=1, columns=3).ravel().round(4).tolist()
+    [4.0, 4.0, 4.0]
+    """
+    side = math.isqrt(position.shape[0])
+    width = position.shape[1]
+    out = runtime.empty(rows * columns, width)
+    runtime.run(
+        interpolate,
+        flat(position),
+        *cubic_taps(side, rows),
+        *cubic_taps(side, columns),
+        out.reshape(-1),
+        side,
+        width,
+    )
+    return out
+
+
+def cubic_taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of one axis that each new place looks at, and their weights: two flat arrays of 4 * new.
+
+    Examples
+    --------
+    >>> cells, weights = cubic_taps(2, 1)
+    >>> cells.tolist(), weights.tolist()
+    ([0, 0, 1, 1], [-0.09375, 0.59375, 0.59375, -0.09375])
+    """
+    centre = (np.arange(new) + 0.5) * (old / new) - 0.5
+    cells = np.floor(centre).astype(np.int64)[:, None] + np.arange(-1, TAPS - 1)
+    weights = cubic_convolution_weight(centre[:, None] - cells)
+    return np.clip(cells, 0, old - 1).ravel(), weights.astype(np.float32).ravel()
+
+
+@kernel
+def interpolate(
+    position: np.ndarray,
+    row_cells: np.ndarray,
+    row_weights: np.ndarray,
+    column_cells: np.ndarray,
+    column_weights: np.ndarray,
+    out: np.ndarray,
+    side: int,
+    width: int,
+    progress: np.ndarray,
+) -> None:
+    """Compute one row of the new grid a task: for each place four sums across of four cells down."""
+    rows, columns = row_cells.size // TAPS, column_cells.size // TAPS
+    whole = width & -LANES
+    while True:
+        row = next_task(progress, 0)
+        if row >= rows:
+            break
+        for column in range(columns):
+            place = (row * columns + column) * width
+            for i in range(0, width, LANES):
+                count = min(LANES, width - i)
+                total = fill(np.float32(0))
+                for across in range(TAPS):
+                    tap = column * TAPS + across
+                    cell = column_cells[tap] * width + i
+                    down = _weigh_down(position, row_cells, row_weights, row, cell, side * width, count)
+                    total = fma(down, column_weights[tap], total)
+                if i < whole:
+                    store(out, place + i, total)
+                else:
+                    store_part(out, place + i, total, count)
+        finish_task(progress, 0)
+    wait_for_tasks(progress, 0, rows)
+
+
+@part
+def _weigh_down(
+    position: np.ndarray,
+    row_cells: np.ndarray,
+    row_weights: np.ndarray,
+    row: int,
+    cell: int,
+    stride: int,
+    count: int,
+) -> Vector:
+    total = fill(np.float32(0))
+    for tap in range(row * TAPS, row * TAPS + TAPS):
+        place = row_cells[tap] * stride + cell
+        numbers = load(position, place) if count == LANES else load_part(position, place, count)
+        total = fma(numbers, row_weights[tap], total)
+    return total

@@ -11,16 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .activations import activation_cost, activation_reference
-from .attention import attention_cost, attention_reference
-from .attention_pooling import attention_pooling_cost, attention_pooling_reference
+from .activations import activation, activation_cost, activation_reference
+from .attention import attention, attention_cost, attention_reference
+from .attention_pooling import attention_pooling, attention_pooling_cost, attention_pooling_reference
 from .cost import Cost
-from .gelu import gelu_exact_cost, gelu_exact_reference, gelu_tanh_cost, gelu_tanh_reference
-from .image_to_patches import image_to_patches_cost, image_to_patches_reference
-from .layer_norm import layer_norm_cost, layer_norm_reference
-from .linear import linear_cost, linear_reference
-from .patch_embedding import patch_embedding_cost, patch_embedding_reference
-from .position_embedding import position_embedding_cost, position_embedding_reference
+from .gelu import (
+    gelu_exact,
+    gelu_exact_cost,
+    gelu_exact_reference,
+    gelu_tanh,
+    gelu_tanh_cost,
+    gelu_tanh_reference,
+)
+from .image_to_patches import image_to_patches, image_to_patches_cost, image_to_patches_reference
+from .layer_norm import layer_norm, layer_norm_cost, layer_norm_reference
+from .linear import linear, linear_cost, linear_reference
+from .patch_embedding import patch_embedding, patch_embedding_cost, patch_embedding_reference
+from .position_embedding import position_embedding, position_embedding_cost, position_embedding_reference
 from .sampling import (
     activation_operands,
     attention_operands,
@@ -33,7 +40,7 @@ from .sampling import (
     position_embedding_operands,
     softmax_operands,
 )
-from .softmax import softmax_cost, softmax_reference
+from .softmax import softmax, softmax_cost, softmax_reference
 
 Shape = dict[str, Any]
 
@@ -42,20 +49,19 @@ Shape = dict[str, Any]
 class Op:
     """One operation.
 
-    ``operands(sampler, **shape)`` gives the keyword arguments of ``reference`` and ``compiled``;
-    ``cost(**shape)`` their cost at that shape.
+    ``operands(sampler, **shape)`` gives the keyword arguments of ``reference`` and, behind a `Runtime`,
+    those of ``compiled``, if the sampler prepares weights for it; ``cost(**shape)`` is their cost.
     """
 
     name: str
     reference: Callable[..., Any]
+    compiled: Callable[..., Any]
     operands: Callable[..., dict[str, Any]]
     cost: Callable[..., Cost]
     check_shapes: tuple[Shape, ...]
     """Small and awkward: every axis at one, odd, and not a multiple of anything."""
     model_shapes: dict[str, Shape]
     """The shapes of one image in published models, by model."""
-    compiled: Callable[..., Any] | None = None
-    """The compiled form, where there is one; it takes the operands of ``reference``."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="image_to_patches",
         reference=image_to_patches_reference,
+        compiled=image_to_patches,
         operands=image_to_patches_operands,
         cost=image_to_patches_cost,
         check_shapes=_IMAGE_CHECKS,
@@ -140,6 +147,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="patch_embedding",
         reference=patch_embedding_reference,
+        compiled=patch_embedding,
         operands=patch_embedding_operands,
         cost=patch_embedding_cost,
         check_shapes=tuple({**shape, "hidden_size": 2 * i + 1} for i, shape in enumerate(_IMAGE_CHECKS)),
@@ -148,6 +156,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="position_embedding",
         reference=position_embedding_reference,
+        compiled=position_embedding,
         operands=position_embedding_operands,
         cost=position_embedding_cost,
         check_shapes=(
@@ -168,6 +177,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="layer_norm",
         reference=layer_norm_reference,
+        compiled=layer_norm,
         operands=layer_norm_operands,
         cost=layer_norm_cost,
         check_shapes=({"rows": 1, "width": 1}, {"rows": 3, "width": 7}, {"rows": 2, "width": 1152}),
@@ -176,6 +186,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="linear",
         reference=linear_reference,
+        compiled=linear,
         operands=linear_operands,
         cost=linear_cost,
         check_shapes=(
@@ -189,6 +200,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="softmax",
         reference=softmax_reference,
+        compiled=softmax,
         operands=softmax_operands,
         cost=softmax_cost,
         check_shapes=({"rows": 1, "width": 1}, {"rows": 5, "width": 17}, {"rows": 2, "width": 729}),
@@ -197,6 +209,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="attention",
         reference=attention_reference,
+        compiled=attention,
         operands=attention_operands,
         cost=attention_cost,
         check_shapes=(
@@ -217,6 +230,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="attention_pooling",
         reference=attention_pooling_reference,
+        compiled=attention_pooling,
         operands=attention_pooling_operands,
         cost=attention_pooling_cost,
         check_shapes=(
@@ -230,6 +244,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="gelu_tanh",
         reference=gelu_tanh_reference,
+        compiled=gelu_tanh,
         operands=elements_operands,
         cost=gelu_tanh_cost,
         check_shapes=({"elements": 1}, {"elements": 101}),
@@ -238,6 +253,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="gelu_exact",
         reference=gelu_exact_reference,
+        compiled=gelu_exact,
         operands=elements_operands,
         cost=gelu_exact_cost,
         check_shapes=({"elements": 1}, {"elements": 101}),
@@ -246,6 +262,7 @@ OPS: tuple[Op, ...] = (
     Op(
         name="activation",
         reference=activation_reference,
+        compiled=activation,
         operands=activation_operands,
         cost=activation_cost,
         check_shapes=({"elements": 1, "name": "relu"}, {"elements": 101, "name": "quick_gelu"}),

@@ -6,19 +6,27 @@ shape takes the same names as ``<operation>_cost``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .attention_pooling import AttentionPoolingWeights
-from .linear import prepare_linear_reference
+from .attention_pooling import fold_attention_pooling, prepare_attention_pooling_reference
+from .linear import LinearWeights, prepare_linear_reference
+from .packing import pack_linear
+from .runtime import Runtime
 
 Operands = dict[str, Any]
 
 
 class Sampler:
-    """Draws operands: seeded, normally distributed, of one dtype, linear weights prepared.
+    """Draws operands: seeded, normally distributed, of one dtype, weights prepared.
+
+    Parameters
+    ----------
+    seed : int
+    dtype : numpy dtype
+    runtime : Runtime, optional
+        Prepare weights for the compiled operations, with this; otherwise for the references.
 
     Examples
     --------
@@ -26,24 +34,33 @@ class Sampler:
     (2, 3)
     """
 
-    def __init__(
-        self,
-        seed: int,
-        dtype: Any = np.float32,
-        prepare_linear: Callable[..., Any] = prepare_linear_reference,
-    ) -> None:
+    def __init__(self, seed: int, dtype: Any = np.float32, runtime: Runtime | None = None) -> None:
         self._generator = np.random.default_rng(seed)
         self._dtype = np.dtype(dtype)
-        self._prepare_linear = prepare_linear
+        self._runtime = runtime
 
     def array(self, *shape: int, scale: float = 1.0) -> np.ndarray:
         """Normally distributed numbers of this standard deviation."""
         return (self._generator.standard_normal(shape) * scale).astype(self._dtype)
 
-    def linear(self, out_features: int, in_features: int) -> Any:
-        """Prepared weights that keep the size of what they multiply."""
+    def affine(self, out_features: int, in_features: int) -> LinearWeights:
+        """Weights that keep the size of what they multiply, and a bias."""
         weight = self.array(out_features, in_features, scale=in_features**-0.5)
-        return self._prepare_linear(weight, self.array(out_features))
+        return LinearWeights(weight, self.array(out_features))
+
+    def linear(self, out_features: int, in_features: int) -> Any:
+        """The same, prepared."""
+        weights = self.affine(out_features, in_features)
+        if self._runtime is None:
+            return prepare_linear_reference(*weights)
+        return pack_linear(self._runtime, *weights)
+
+    def attention_pooling(self, width: int, num_heads: int) -> Any:
+        """A probe and projections, prepared."""
+        parts = (self.array(width), self.affine(3 * width, width), self.affine(width, width))
+        if self._runtime is None:
+            return prepare_attention_pooling_reference(*parts, num_heads)
+        return fold_attention_pooling(self._runtime, *parts, num_heads)
 
 
 def image_to_patches_operands(
@@ -122,15 +139,9 @@ def attention_operands(
 def attention_pooling_operands(
     draw: Sampler, *, batch: int, tokens: int, width: int, num_heads: int, return_attention: bool = False
 ) -> Operands:
-    weights = AttentionPoolingWeights(
-        probe=draw.array(width),
-        query=draw.linear(width, width),
-        key_value=draw.linear(2 * width, width),
-        output=draw.linear(width, width),
-    )
     return {
         "hidden": draw.array(batch, tokens, width),
-        "weights": weights,
+        "weights": draw.attention_pooling(width, num_heads),
         "num_heads": num_heads,
         "return_attention": return_attention,
     }

@@ -24,7 +24,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from .compilation import kernel, part
 from .cost import Cost, float32_traffic
+from .elementary import exp_flushed
+from .runtime import Runtime, flat
+from .threads import finish_task, next_task, thread_number, wait_for_tasks
+from .vector import LANES, fill, load, max_lanes, select, store, sum_lanes
 
 
 def softmax_reference(x: np.ndarray) -> np.ndarray:
@@ -53,3 +58,78 @@ def softmax_reference(x: np.ndarray) -> np.ndarray:
 def softmax_cost(*, rows: int, width: int) -> Cost:
     """Cost of one call on ``rows`` rows of ``width`` scores."""
     return Cost(flops=5 * rows * width, bytes=float32_traffic(2 * rows * width))
+
+
+# ----------------------------------------------------------------------------------------- compiled
+
+_ROWS_OF_TASK = 8
+_ZERO, _ONE, _MINUS_INFINITY = np.float32(0), np.float32(1), np.float32(-np.inf)
+
+
+def softmax(runtime: Runtime, x: np.ndarray) -> np.ndarray:
+    """Compute `softmax_reference` in float32.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    x : ndarray of shape (..., n)
+
+    Returns
+    -------
+    ndarray of shape (..., n)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_siglip.kernels.runtime import Runtime
+    >>> softmax(Runtime(threads=1), np.array([1000.0, 1000.0, -np.inf])).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    out = runtime.empty(*x.shape)
+    width = x.shape[-1]
+    padded = (width + LANES - 1) // LANES * LANES
+    rows = runtime.empty(runtime.threads * padded)
+    runtime.run(softmax_rows, flat(x), out.reshape(-1), rows, width)
+    return out
+
+
+@kernel
+def softmax_rows(x: np.ndarray, out: np.ndarray, rows: np.ndarray, width: int, progress: np.ndarray) -> None:
+    """Take some rows a task, each through a padded copy of a thread's own."""
+    padded = (width + LANES - 1) // LANES * LANES
+    tasks = (x.size // width + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
+    own = thread_number(progress) * padded
+    while True:
+        task = next_task(progress, 0)
+        if task >= tasks:
+            break
+        for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, x.size // width)):
+            for i in range(width):
+                rows[own + i] = x[row * width + i]
+            for i in range(width, padded):
+                rows[own + i] = _MINUS_INFINITY
+            scale = _ONE / exponentials(rows, own, LANES, padded // LANES)
+            for i in range(width):
+                out[row * width + i] = rows[own + i] * scale
+        finish_task(progress, 0)
+    wait_for_tasks(progress, 0, tasks)
+
+
+@part
+def exponentials(row: np.ndarray, start: int, stride: int, vectors: int) -> float:
+    """Replace a row by exp(x - max) and return the sum of that.
+
+    The row consists of vectors ``stride`` elements apart, filled up with -inf. Lane by lane the vectors
+    are added in their order, and then the lanes by halves.
+    """
+    largest = fill(_MINUS_INFINITY)
+    for i in range(vectors):
+        x = load(row, start + i * stride)
+        largest = select(x > largest, x, largest)
+    maximum = max_lanes(largest)
+    total = fill(_ZERO)
+    for i in range(vectors):
+        e = exp_flushed(load(row, start + i * stride) - maximum)
+        store(row, start + i * stride, e)
+        total = total + e
+    return sum_lanes(total)

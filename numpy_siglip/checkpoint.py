@@ -38,6 +38,7 @@ class TensorEntry:
     shape: tuple[int, ...]
     offset: int
     """Of its first byte from the start of the file."""
+    num_bytes: int
 
     @property
     def num_elements(self) -> int:
@@ -88,6 +89,16 @@ class Checkpoint(Mapping[str, TensorEntry]):
         # astype copies, and so aligns, whatever is not float32 at an aligned address already.
         aligned = np.require(flat.astype(np.float32, copy=False), requirements="A")
         return aligned.reshape(entry.shape)
+
+    def release(self, name: str) -> None:
+        """Let the memory go that reading a tensor took; a view of it reads the file again when it is used."""
+        entry = self._entries[name]
+        if not hasattr(mmap, "MADV_DONTNEED"):  # not on this system, where memory goes with the last view
+            return
+        first = -(-entry.offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = entry.offset + entry.num_bytes - first
+        if size >= mmap.PAGESIZE:
+            self._map(entry.file).madvise(mmap.MADV_DONTNEED, first, size)
 
     def _map(self, file: Path) -> mmap.mmap:
         if file not in self._maps:
@@ -200,7 +211,12 @@ def _read_header(file: Path) -> dict[str, TensorEntry]:
     header.pop("__metadata__", None)
     return {
         name: TensorEntry(
-            name, file, info["dtype"], tuple(info["shape"]), 8 + length + info["data_offsets"][0]
+            name,
+            file,
+            info["dtype"],
+            tuple(info["shape"]),
+            offset=8 + length + info["data_offsets"][0],
+            num_bytes=info["data_offsets"][1] - info["data_offsets"][0],
         )
         for name, info in header.items()
     }

@@ -62,7 +62,12 @@ class Embedder:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, backend: str = DEFAULT_BACKEND, revision: str | None = None
+        cls,
+        model: str | Path,
+        *,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        revision: str | None = None,
     ) -> Embedder:
         """Load a checkpoint and its preprocessing.
 
@@ -72,7 +77,8 @@ class Embedder:
             A folder with ``config.json``, ``preprocessor_config.json`` and safetensors weights, a
             ``.safetensors`` file or index beside the other two, or a hub id (needs the extra ``hub``).
         backend : str
-            As for `SiglipVisionModel.from_pretrained`.
+            As for `SiglipVisionModel.from_pretrained`, and so is ``threads``.
+        threads : int, optional
         revision : str, optional
             Branch, tag or commit on the hub.
 
@@ -80,7 +86,7 @@ class Embedder:
         ------
         ConfigError
             If the configuration or the preprocessing is missing, unreadable or impossible, if the two do
-            not fit each other, or if there is no such backend.
+            not fit each other, or if there is no such backend or it cannot use that many threads.
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration; if the tower has no pooling
             head, and so gives no image embedding.
@@ -90,7 +96,7 @@ class Embedder:
         >>> Embedder.from_pretrained(model_folder).embedding_size
         33
         """
-        ops = choose_backend(backend)
+        ops = choose_backend(backend, threads)
         location, checkpoint, config = open_model(model, revision)
         file, processor = read_processor(location)
         try:

@@ -16,7 +16,7 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .configuration import SiglipVisionConfig
 from .encoder import encoder_layer
-from .errors import ConfigError, ImageError
+from .errors import ConfigError, ImageError, SiglipError
 from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
@@ -24,23 +24,30 @@ from .trace import Listener, Stage, layer_path
 from .weights import PoolingHeadWeights, VisionWeights, load_vision_weights
 
 
-def choose_backend(name: str) -> Backend:
+def choose_backend(name: str, threads: int | None = None) -> Backend:
     """The table of operations of this name.
 
     Raises
     ------
     ConfigError
-        If there is no such backend.
+        If there is no such backend, or it cannot use that many threads.
+    SiglipError
+        If what it needs is not installed.
 
     Examples
     --------
     >>> choose_backend("abacus")
     Traceback (most recent call last):
         ...
-    numpy_siglip.errors.ConfigError: unknown backend 'abacus'; there is: numpy
+    numpy_siglip.errors.ConfigError: unknown backend 'abacus'; there are: numba, numpy
     """
     try:
-        return get_backend(name)
+        return get_backend(name, threads)
+    except ImportError as cause:
+        raise SiglipError(
+            f"{cause.name} is not installed, and compiles the operations: pip install numba, "
+            'or choose backend="numpy"'
+        ) from cause
     except ValueError as cause:
         raise ConfigError(str(cause)) from cause
 
@@ -81,6 +88,7 @@ class SiglipVisionModel:
         model: str | Path,
         *,
         backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
         revision: str | None = None,
         config: SiglipVisionConfig | None = None,
     ) -> SiglipVisionModel:
@@ -95,7 +103,9 @@ class SiglipVisionModel:
             A folder with ``config.json`` and safetensors weights, a ``.safetensors`` file or index
             beside its ``config.json``, or a hub id (needs the extra ``hub``).
         backend : str
-            How operations are computed: ``"numpy"``.
+            How operations are computed: ``"numba"``, compiled when they are first used, or ``"numpy"``.
+        threads : int, optional
+            Threads of the compiled backend, by default as many as the processors this process may use.
         revision : str, optional
             Branch, tag or commit on the hub.
         config : SiglipVisionConfig, optional
@@ -104,7 +114,8 @@ class SiglipVisionModel:
         Raises
         ------
         ConfigError
-            If the configuration is missing, unreadable or impossible, or there is no such backend.
+            If the configuration is missing, unreadable or impossible, there is no such backend, or it
+            cannot use that many threads.
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration.
 
@@ -114,7 +125,7 @@ class SiglipVisionModel:
         >>> SiglipVisionModel.from_pretrained(model_folder, backend="numpy").config.image_size
         44
         """
-        ops = choose_backend(backend)
+        ops = choose_backend(backend, threads)
         files = open_model(model, revision, config)
         return cls.from_checkpoint(files.checkpoint, files.config, ops)
 
@@ -123,7 +134,7 @@ class SiglipVisionModel:
         cls, checkpoint: Checkpoint, config: SiglipVisionConfig, ops: Backend
     ) -> SiglipVisionModel:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
-        return cls(config, load_vision_weights(checkpoint, config, ops.prepare_linear), ops)
+        return cls(config, load_vision_weights(checkpoint, config, ops), ops)
 
     def __call__(
         self,

@@ -6,7 +6,6 @@ their fields carry the names of the checkpoint wherever one tensor is one field.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +13,8 @@ import numpy as np
 from .checkpoint import Checkpoint
 from .configuration import SiglipVisionConfig
 from .errors import CheckpointError
-from .kernels.attention_pooling import AttentionPoolingWeights
-
-PrepareLinear = Callable[[np.ndarray, np.ndarray], Any]
+from .kernels.backend import Backend
+from .kernels.linear import LinearWeights
 
 _MARK = "embeddings.patch_embedding.weight"
 _ROOTS = ("embeddings.", "encoder.", "post_layernorm.", "head.")
@@ -51,7 +49,8 @@ class EncoderLayerWeights(NamedTuple):
 class PoolingHeadWeights(NamedTuple):
     """The attention pooling head and the residual MLP behind it."""
 
-    attention: AttentionPoolingWeights
+    attention: Any
+    """The probe, the stacked projections and the output projection"""
     layernorm: LayerNormWeights
     fc1: Any
     """(hidden_size) -> (intermediate_size)"""
@@ -164,17 +163,15 @@ def find_vision_tensors(checkpoint: Checkpoint, config: SiglipVisionConfig) -> d
     return {name: prefix + name for name in expected}
 
 
-def load_vision_weights(
-    checkpoint: Checkpoint, config: SiglipVisionConfig, prepare_linear: PrepareLinear
-) -> VisionWeights:
+def load_vision_weights(checkpoint: Checkpoint, config: SiglipVisionConfig, ops: Backend) -> VisionWeights:
     """Read the tower from a checkpoint and prepare its linear maps for a backend.
 
     Parameters
     ----------
     checkpoint : Checkpoint
     config : SiglipVisionConfig
-    prepare_linear : callable
-        ``prepare_linear(weight, bias)`` of the backend.
+    ops : Backend
+        Prepares the weights for itself.
 
     Raises
     ------
@@ -186,8 +183,19 @@ def load_vision_weights(
     def tensor(name: str) -> np.ndarray:
         return checkpoint.tensor(names[name])
 
+    def raw(name: str, separator: str = ".") -> LinearWeights:
+        return LinearWeights(tensor(f"{name}{separator}weight"), tensor(f"{name}{separator}bias"))
+
+    def release(*weights: str) -> None:
+        # A backend that made copies needs the file no more; both at once would be twice the memory.
+        if not ops.keeps_weights:
+            for name in weights:
+                checkpoint.release(names[name])
+
     def linear(name: str) -> Any:
-        return prepare_linear(tensor(f"{name}.weight"), tensor(f"{name}.bias"))
+        prepared = ops.prepare_linear(*raw(name))
+        release(f"{name}.weight")
+        return prepared
 
     def layer_norm(name: str) -> LayerNormWeights:
         return LayerNormWeights(tensor(f"{name}.weight"), tensor(f"{name}.bias"))
@@ -195,7 +203,8 @@ def load_vision_weights(
     def stacked(name: str, projections: tuple[str, ...]) -> Any:
         # self_attn.{q,k,v}_proj, each (D, D), become one map with the rows of q, then k, then v.
         weight = np.concatenate([tensor(f"{name}.{p}.weight") for p in projections])
-        return prepare_linear(weight, np.concatenate([tensor(f"{name}.{p}.bias") for p in projections]))
+        release(*(f"{name}.{p}.weight" for p in projections))
+        return ops.prepare_linear(weight, np.concatenate([tensor(f"{name}.{p}.bias") for p in projections]))
 
     def encoder_layer(index: int) -> EncoderLayerWeights:
         name = f"encoder.layers.{index}"
@@ -209,15 +218,13 @@ def load_vision_weights(
         )
 
     def pooling_head() -> PoolingHeadWeights:
-        # head.attention.in_proj_weight (3 D, D) holds q, k, v; only the probe is asked for its q.
-        d = config.hidden_size
-        weight, bias = tensor("head.attention.in_proj_weight"), tensor("head.attention.in_proj_bias")
+        # head.attention.in_proj_weight (3 D, D) holds q, k, v; head.probe (1, 1, D) is one vector.
         return PoolingHeadWeights(
-            attention=AttentionPoolingWeights(
-                probe=tensor("head.probe").reshape(d),
-                query=prepare_linear(weight[:d], bias[:d]),
-                key_value=prepare_linear(weight[d:], bias[d:]),
-                output=linear("head.attention.out_proj"),
+            attention=ops.prepare_attention_pooling(
+                tensor("head.probe").reshape(config.hidden_size),
+                raw("head.attention.in_proj", separator="_"),
+                raw("head.attention.out_proj"),
+                config.num_attention_heads,
             ),
             layernorm=layer_norm("head.layernorm"),
             fc1=linear("head.mlp.fc1"),
@@ -227,7 +234,7 @@ def load_vision_weights(
     # embeddings.patch_embedding.weight (D, C, P, P): a filter in memory order is one row of features.
     filters = tensor("embeddings.patch_embedding.weight").reshape(config.hidden_size, -1)
     return VisionWeights(
-        patch_embedding=prepare_linear(filters, tensor("embeddings.patch_embedding.bias")),
+        patch_embedding=ops.prepare_linear(filters, tensor("embeddings.patch_embedding.bias")),
         position_embedding=tensor("embeddings.position_embedding.weight"),
         layers=tuple(encoder_layer(index) for index in range(config.num_hidden_layers)),
         post_layernorm=layer_norm("post_layernorm"),

@@ -11,7 +11,10 @@ from transformers.activations import ACT2FN
 
 from numpy_siglip.kernels.activations import ACTIVATIONS, activation_reference
 from numpy_siglip.kernels.attention import attention_reference
-from numpy_siglip.kernels.attention_pooling import AttentionPoolingWeights, attention_pooling_reference
+from numpy_siglip.kernels.attention_pooling import (
+    attention_pooling_reference,
+    prepare_attention_pooling_reference,
+)
 from numpy_siglip.kernels.gelu import gelu_exact_reference, gelu_tanh_reference
 from numpy_siglip.kernels.image_to_patches import image_to_patches_reference
 from numpy_siglip.kernels.layer_norm import layer_norm_reference
@@ -129,11 +132,8 @@ def test_attention_pooling_is_torchs_multihead_attention(batch, tokens, width, h
     query, keys = _torch(np.broadcast_to(probe, (batch, 1, width)), hidden)
     with torch.no_grad():
         expected, maps = theirs(query, keys, keys, average_attn_weights=False)
-    weights = AttentionPoolingWeights(
-        probe,
-        LinearWeights(in_weight[:width], in_bias[:width]),
-        LinearWeights(in_weight[width:], in_bias[width:]),
-        LinearWeights(out_weight, out_bias),
+    weights = prepare_attention_pooling_reference(
+        probe, LinearWeights(in_weight, in_bias), LinearWeights(out_weight, out_bias), heads
     )
     pooled, attention = attention_pooling_reference(hidden, weights, heads, return_attention=True)
     assert_close(pooled, expected[:, 0].numpy(), relative=EXACT)

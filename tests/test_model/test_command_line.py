@@ -433,7 +433,7 @@ def test_the_process_embeds_without_torch(toy_folder, photos, tmp_path):
         "import sys\n"
         "class Forbid:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in {'torch', 'transformers', 'scipy', 'matplotlib', 'numba'}:\n"
+        "        if name.partition('.')[0] in {'torch', 'transformers', 'scipy', 'matplotlib'}:\n"
         "            raise ModuleNotFoundError('forbidden', name=name)\n"
         "sys.meta_path.insert(0, Forbid())\n"
     )

@@ -11,7 +11,7 @@ from checkpoints import TOY, transformers_vision_model
 from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import ConfigError, SiglipVisionModel
-from numpy_siglip.kernels.backend import NUMPY
+from numpy_siglip.kernels.backend import get_backend
 from numpy_siglip.model_files import open_model
 from numpy_siglip.validation import (
     _transformers_model,
@@ -52,7 +52,7 @@ def test_photographs_are_compared_from_the_preprocessing_on(toy_folder, photos):
 )
 def test_the_first_wrong_stage_is_named(broken, stage, toy_folder, monkeypatch):
     """Each operation in turn is a thousandth too large; everything before it is still equal."""
-    right = getattr(NUMPY, broken)
+    right = getattr(get_backend("numpy"), broken)
 
     def too_large(*arguments, **options):
         result = right(*arguments, **options)
@@ -60,8 +60,8 @@ def test_the_first_wrong_stage_is_named(broken, stage, toy_folder, monkeypatch):
             return tuple(part * np.float32(1.001) for part in result)
         return result * np.float32(1.001)
 
-    wrong = NUMPY._replace(**{broken: too_large})
-    monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda _: wrong)
+    wrong = get_backend("numpy")._replace(**{broken: too_large})
+    monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda *_: wrong)
     validation = validate_model(toy_folder)
     assert validation.first_divergence.stage == stage
     text = format_validation(validation)
@@ -70,14 +70,15 @@ def test_the_first_wrong_stage_is_named(broken, stage, toy_folder, monkeypatch):
 
 
 def test_a_nan_is_a_divergence(toy_folder, monkeypatch):
-    right = NUMPY.linear
+    right = get_backend("numpy").linear
 
     def with_nan(*arguments, **options):
         result = right(*arguments, **options)
         result[..., 0] = np.nan
         return result
 
-    monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda _: NUMPY._replace(linear=with_nan))
+    wrong = get_backend("numpy")._replace(linear=with_nan)
+    monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda *_: wrong)
     first = validate_model(toy_folder).first_divergence
     assert first.stage == "encoder/layers/00/attention/query"
     assert first.problem == "not finite in this package"

@@ -267,5 +267,5 @@ def test_pixels_that_do_not_fit_raise_image_error(toy_folder, pixel_values, opti
 
 
 def test_unknown_backend_is_named(toy_folder):
-    with pytest.raises(ConfigError, match="unknown backend 'abacus'; there is: "):
+    with pytest.raises(ConfigError, match="unknown backend 'abacus'; there are: numba, numpy"):
         SiglipVisionModel.from_pretrained(toy_folder, backend="abacus")

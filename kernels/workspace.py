@@ -1,0 +1,112 @@
+"""Memory for results, used again when nobody holds it any more.
+
+A large array that is made anew comes from the operating system page by page, and touching each page
+for the first time costs more than the arithmetic that fills it. A forward pass makes the same
+arrays over and over, so the memory of one that was dropped is handed out again.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+
+import numpy as np
+
+from .vector import LANES
+
+_GRAIN = 1024
+"""Sizes are rounded up to a multiple of this many floats, so that near sizes share memory."""
+
+_PATIENCE = 1024
+"""Memory that was not asked for during this many requests is given back."""
+
+
+def aligned_empty(size: int) -> np.ndarray:
+    """Flat float32 memory that starts at a cache line.
+
+    Examples
+    --------
+    >>> aligned_empty(5).ctypes.data % 64
+    0
+    """
+    memory = np.empty(size + LANES, np.float32)
+    start = -(memory.ctypes.data // memory.itemsize) % LANES
+    return memory[start : start + size]
+
+
+class _Buffer:
+    """Memory that can be handed out again."""
+
+    def __init__(self, size: int) -> None:
+        self.memory = aligned_empty(size)
+        self.last_request = 0
+
+    def references(self) -> int:
+        """References to the memory: views that somebody holds, and a constant number of others."""
+        return sys.getrefcount(self.memory.base)  # a view of a view refers to what lies beneath both
+
+
+class Workspace:
+    """A source of float32 arrays of any content.
+
+    Examples
+    --------
+    >>> workspace = Workspace()
+    >>> first = workspace.empty(100, 30)
+    >>> place = first.ctypes.data
+    >>> place % 64
+    0
+    >>> workspace.empty(100, 30).ctypes.data == place  # the first is still held
+    False
+    >>> del first
+    >>> workspace.empty(3000).ctypes.data == place
+    True
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._buffers: dict[int, list[_Buffer]] = {}
+        self._requests = 0
+        self._idle_references = _Buffer(1).references()
+
+    def empty(self, *shape: int) -> np.ndarray:
+        """Make an uninitialised C-ordered float32 array; it starts at a cache line.
+
+        Parameters
+        ----------
+        *shape : int
+        """
+        elements = math.prod(shape)
+        size = max(1, -(-elements // _GRAIN)) * _GRAIN
+        with self._lock:
+            self._requests += 1
+            if self._requests % _PATIENCE == 0:
+                self._give_back()
+            buffers = self._buffers.setdefault(size, [])
+            for buffer in buffers:
+                if buffer.references() == self._idle_references:
+                    break
+            else:
+                buffer = _Buffer(size)
+                buffers.append(buffer)
+            buffer.last_request = self._requests
+            # The view is made before the lock is released: from here on the buffer counts as held.
+            return buffer.memory[:elements].reshape(shape)
+
+    def num_bytes(self) -> int:
+        """Memory that is held or kept for later."""
+        with self._lock:
+            return sum(4 * size * len(buffers) for size, buffers in self._buffers.items())
+
+    def _give_back(self) -> None:
+        recent = self._requests - _PATIENCE
+        kept = {
+            size: [
+                buffer
+                for buffer in buffers
+                if buffer.last_request >= recent or buffer.references() != self._idle_references
+            ]
+            for size, buffers in self._buffers.items()
+        }
+        self._buffers = {size: buffers for size, buffers in kept.items() if buffers}

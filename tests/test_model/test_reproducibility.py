@@ -1,0 +1,163 @@
+"""The same image and the same checkpoint give the same bits: in any batch, with any threads, on any CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from checkpoints import TOY, transformers_vision_model
+
+from numpy_siglip import SiglipVisionModel
+
+# Heads of 72, an MLP of 4304: the awkward sizes of So400m, on a small grid.
+AWKWARD = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 16,
+    "image_size": 70,
+    "patch_size": 14,
+}
+
+
+@pytest.fixture(scope="module")
+def awkward_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("awkward")
+    transformers_vision_model(**AWKWARD).save_pretrained(folder)
+    return folder
+
+
+def _images(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(5).uniform(-1, 1, (count, 3, size, size)).astype(np.float32)
+
+
+def _bits(output) -> list[bytes]:
+    """Bytes of every array, so that 0 and -0 differ and NaN equals itself."""
+    arrays = [output.last_hidden_state, output.pooler_output, *output.hidden_states, *output.attentions]
+    return [array.tobytes() for array in arrays]
+
+
+def _run(model, pixel_values):
+    return model(pixel_values, output_hidden_states=True, output_attentions=True)
+
+
+@pytest.mark.parametrize("which", ["toy", "awkward"])
+def test_an_image_has_the_same_bits_at_every_place_of_every_batch(which, toy_folder, awkward_folder):
+    folder, size = (toy_folder, TOY["image_size"]) if which == "toy" else (awkward_folder, 70)
+    model = SiglipVisionModel.from_pretrained(folder, threads=2)
+    images = _images(9, size)
+    alone = _bits(_run(model, images[:1]))
+    for batch in (2, 3, 8):
+        for place in range(batch):
+            together = np.concatenate([images[1 : place + 1], images[:1], images[place + 1 : batch]])
+            assert len(together) == batch
+            output = _run(model, together)
+            own = [
+                a[place : place + 1]
+                for a in (
+                    output.last_hidden_state,
+                    output.pooler_output,
+                    *output.hidden_states,
+                    *output.attentions,
+                )
+            ]
+            assert [array.tobytes() for array in own] == alone, f"place {place} of {batch}"
+
+
+@pytest.mark.parametrize("which", ["toy", "awkward"])
+def test_any_number_of_threads_gives_the_same_bits(which, toy_folder, awkward_folder):
+    folder, size = (toy_folder, TOY["image_size"]) if which == "toy" else (awkward_folder, 70)
+    images = _images(3, size)
+    expected = None
+    for threads in (1, 2, 3, 2 * (os.cpu_count() or 1) + 3):
+        model = SiglipVisionModel.from_pretrained(folder, threads=threads)
+        for _ in range(3):  # each call shares its work out anew
+            bits = _bits(_run(model, images))
+            expected = expected or bits
+            assert bits == expected, f"{threads} threads"
+
+
+def test_optional_outputs_do_not_change_the_others(toy_folder):
+    model = SiglipVisionModel.from_pretrained(toy_folder)
+    images = _images(2, TOY["image_size"])
+    plain, full = model(images), _run(model, images)
+    assert plain.pooler_output.tobytes() == full.pooler_output.tobytes()
+    assert plain.last_hidden_state.tobytes() == full.last_hidden_state.tobytes()
+
+
+SCRIPT = """
+import hashlib, sys
+import numpy as np
+from numpy_siglip import SiglipVisionModel
+from numpy_siglip.kernels.compilation import KERNELS
+model = SiglipVisionModel.from_pretrained(sys.argv[1])
+size = model.config.image_size
+images = np.random.default_rng(5).uniform(-1, 1, (3, 3, size, size)).astype(np.float32)
+output = model(images, output_hidden_states=True, output_attentions=True)
+stretched = np.random.default_rng(6).uniform(-1, 1, (1, 3, size + 30, size)).astype(np.float32)
+other = model(stretched, interpolate_pos_encoding=True)
+digest = hashlib.sha256()
+for array in (output.last_hidden_state, output.pooler_output, *output.hidden_states, *output.attentions,
+              other.last_hidden_state, other.pooler_output):
+    digest.update(array.tobytes())
+read, compiled = (sum(k.cache_statistics()[i] for k in KERNELS) for i in (0, 1))
+print(digest.hexdigest(), read, compiled)
+"""
+
+
+def _in_a_process(folder, **environment: str) -> tuple[str, int, int]:
+    """SHA-256 of all outputs, and how many kernels were read from disk and compiled."""
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, folder],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    digest, read, compiled = result.stdout.split()
+    return digest, int(read), int(compiled)
+
+
+NATIVE: dict[str, str] = {}
+AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
+PLAIN = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="x86-64 processors are named here")
+def test_processors_processes_and_the_cache_give_the_same_bits(toy_folder, tmp_path):
+    """AVX-512 (where there is), AVX2 and x86-64 without FMA; compiled here, and read from disk."""
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    digests = {}
+    for name, processor in {"native": NATIVE, "avx2": AVX2, "plain": PLAIN}.items():
+        digests[name], read, compiled = _in_a_process(toy_folder, **cache, **processor)
+        assert read == 0
+        assert compiled > 5
+    digests["cached"], read, compiled = _in_a_process(toy_folder, **cache)
+    assert compiled == 0
+    assert read > 5
+    assert len(set(digests.values())) == 1, digests
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "darwin", reason="x86-64 processors are named here")
+def test_processors_give_the_same_bits_at_awkward_sizes(awkward_folder, tmp_path):
+    digests = [
+        _in_a_process(awkward_folder, NUMBA_CACHE_DIR=str(tmp_path), **processor)[0]
+        for processor in (NATIVE, AVX2)
+    ]
+    assert len(set(digests)) == 1
+
+
+def test_the_digest_of_the_same_bits_would_tell_a_difference(toy_folder):
+    model = SiglipVisionModel.from_pretrained(toy_folder)
+    images = _images(1, TOY["image_size"])
+    changed = images.copy()
+    changed[0, 0, 0, 0] += 1e-4
+    one, other = (hashlib.sha256(b"".join(_bits(_run(model, x)))).hexdigest() for x in (images, changed))
+    assert one != other
