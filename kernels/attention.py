@@ -28,6 +28,7 @@ Source
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -199,6 +200,7 @@ def attention(
     return out, maps
 
 
+@functools.lru_cache(maxsize=256)
 def plan_attention(batch: int, queries: int, keys: int, width: int, num_heads: int) -> AttentionPlan:
     """Sizes of the packed operands.
 

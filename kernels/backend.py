@@ -20,6 +20,7 @@ from .attention_pooling import (
     fold_attention_pooling,
     prepare_attention_pooling_reference,
 )
+from .encoder_layer import encoder_layer, encoder_layer_reference
 from .layer_norm import layer_norm, layer_norm_reference
 from .linear import linear, linear_reference, prepare_linear_reference
 from .packing import pack_linear
@@ -54,6 +55,8 @@ class Backend(NamedTuple):
     """(query, key, value, num_heads, return_attention=False) -> output, attention"""
     attention_pooling: Callable[..., Attended]
     """(hidden, weights, num_heads, return_attention=False) -> pooled, attention"""
+    encoder_layer: Callable[..., np.ndarray]
+    """(hidden, weights, num_heads, activation, eps) -> hidden"""
 
 
 def numpy_backend(threads: int | None = None) -> Backend:
@@ -81,6 +84,7 @@ def numpy_backend(threads: int | None = None) -> Backend:
         layer_norm=layer_norm_reference,
         attention=attention_reference,
         attention_pooling=attention_pooling_reference,
+        encoder_layer=encoder_layer_reference,
     )
 
 
@@ -107,6 +111,7 @@ def numba_backend(threads: int | None = None) -> Backend:
         layer_norm=partial(layer_norm, runtime),
         attention=partial(attention, runtime),
         attention_pooling=partial(attention_pooling, runtime),
+        encoder_layer=partial(encoder_layer, runtime),
     )
 
 

@@ -27,6 +27,7 @@ Source
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -164,13 +165,16 @@ class Plan(NamedTuple):
     weight_panels: int
     row_size: int
     """K rounded up to 16, what a packed row takes."""
+    packed_size: int
+    """Floats of all packed rows."""
 
-    @property
-    def tasks(self) -> int:
-        """Number of tasks of the multiplication."""
-        return self.row_blocks * self.depths * self.weight_panels
+    def own_size(self, threads: int) -> int:
+        """Floats that a product works in: packed rows and tiles of sums."""
+        tiles = threads if self.depths == 1 else self.row_panels * self.weight_panels
+        return self.packed_size + tiles * self.tile_rows * self.columns
 
 
+@functools.lru_cache(maxsize=256)
 def plan_product(rows: int, in_features: int, out_features: int, tile: Tile) -> Plan:
     """Cut a product into tasks that fit the caches.
 
@@ -196,6 +200,7 @@ def plan_product(rows: int, in_features: int, out_features: int, tile: Tile) -> 
         -(-row_size // depth) or 1,
         -(-out_features // tile.columns),
         row_size,
+        row_panels * tile.rows * row_size,
     )
 
 
@@ -248,7 +253,6 @@ def linear(
     if residual is not None and (residual.shape[-1] != weights.out_features or out.size % added.size):
         raise ValueError(f"residual has shape {residual.shape}, the result {out.shape}")
     plan = plan_product(rows, weights.in_features, weights.out_features, tile_of_this_machine())
-    tiles = runtime.threads if plan.depths == 1 else plan.row_panels * plan.weight_panels
     runtime.run(
         multiply,
         flat(x),
@@ -260,9 +264,8 @@ def linear(
         activation_code(activation),
         added,
         out.reshape(-1),
-        runtime.empty(plan.row_panels * plan.tile_rows * plan.row_size),
-        runtime.empty(tiles * plan.tile_rows * plan.columns),
-        np.zeros(plan.row_blocks * plan.weight_panels, np.int64),
+        runtime.empty(plan.own_size(runtime.threads)),
+        np.zeros(plan.row_blocks * plan.weight_panels if plan.depths > 1 else 1, np.int64),
         plan,
     )
     return out
@@ -279,18 +282,17 @@ def multiply(
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
-    packed: np.ndarray,
-    tiles: np.ndarray,
+    own: np.ndarray,
     finished: np.ndarray,
     plan: Plan,
     progress: np.ndarray,
 ) -> None:
     """Pack the rows, then multiply: one task is one panel of weights, on one block of rows and of K.
 
-    ``tiles`` holds one tile for each thread or, if K is cut, every tile of the result, where sums
-    over one block of K wait for the next. ``finished`` counts for each panel and block of rows the
-    blocks of K that are done. Tasks of one block of K come before those of the next, so that who has
-    to wait for a sum waits for a thread that is about to finish it.
+    ``own`` holds the packed rows, and behind them one tile for each thread or, if K is cut, every tile of
+    the result, where sums over one block of K wait for the next. ``finished`` counts for each panel and
+    block of rows the blocks of K that are done. Tasks of one block of K come before those of the next, so
+    that who has to wait for a sum waits for a thread that is about to finish it.
     """
     while True:
         panel = next_task(progress, 0)
@@ -299,21 +301,22 @@ def multiply(
         first = panel * plan.tile_rows
         pack_rows(
             x, first * in_features, in_features, min(plan.tile_rows, rows - first), in_features,
-            packed, first * plan.row_size, plan.tile_rows,
+            own, first * plan.row_size, plan.tile_rows,
         )  # fmt: skip
         finish_task(progress, 0)
     wait_for_tasks(progress, 0, plan.row_panels)
 
     tile_size = plan.tile_rows * plan.columns
-    own_tile = thread_number(progress) * tile_size
+    own_tile = plan.packed_size + thread_number(progress) * tile_size
     tasks = plan.row_blocks * plan.depths * plan.weight_panels
     task = next_task(progress, 1)
     while task < tasks:
         following = next_task(progress, 1)  # taken early, to know what to fetch meanwhile
         row_block, depth_block, weight_panel = _task_place(task, plan)
         place = row_block * plan.weight_panels + weight_panel
-        while read_counter(finished, place) < depth_block:
-            pause()
+        if plan.depths > 1:
+            while read_counter(finished, place) < depth_block:
+                pause()
         weights_here = _weight_place(depth_block, weight_panel, in_features, out_features, plan)
         ahead = weights_here
         if following < tasks:
@@ -329,20 +332,21 @@ def multiply(
             height = min(plan.tile_rows, rows - first)
             tile = own_tile
             if plan.depths > 1:
-                tile = (weight_panel * plan.row_panels + panel) * tile_size
+                tile = plan.packed_size + (weight_panel * plan.row_panels + panel) * tile_size
             multiply_tile(
                 height, (features + LANES - 1) // LANES,
-                packed, first * plan.row_size + depth_block * plan.depth * plan.tile_rows,
+                own, first * plan.row_size + depth_block * plan.depth * plan.tile_rows,
                 panels, weights_here, steps,
-                tiles, tile, plan.columns, LANES, depth_block,
+                own, tile, plan.columns, LANES, depth_block,
                 panels, min(ahead + (panel - first_panel) * steps * LANES, panels.size - steps * LANES),
             )  # fmt: skip
             if depth_block == plan.depths - 1:
                 _finish_tile(
-                    tiles, tile, plan.columns, height, bias, first_feature, features,
+                    own, tile, plan.columns, height, bias, first_feature, features,
                     activation, residual, out, first, out_features,
                 )  # fmt: skip
-        add_to_counter(finished, place, 1)
+        if plan.depths > 1:
+            add_to_counter(finished, place, 1)
         finish_task(progress, 1)
         task = following
     wait_for_tasks(progress, 1, tasks)
@@ -368,7 +372,7 @@ def _weight_place(
 
 @part
 def _finish_tile(
-    tiles: np.ndarray,
+    own: np.ndarray,
     tile: int,
     columns: int,
     height: int,
@@ -391,7 +395,7 @@ def _finish_tile(
         if residual_rows > 0:
             added += row % residual_rows * out_features
         for j in range(0, whole, LANES):
-            y = load(tiles, tile + r * columns + j) + load(bias, first_feature + j)
+            y = load(own, tile + r * columns + j) + load(bias, first_feature + j)
             if activation != IDENTITY:
                 y = activate(activation, y)
             if residual_rows > 0:
@@ -399,7 +403,7 @@ def _finish_tile(
             store(out, target + j, y)
         if whole < features:
             count = features - whole
-            y = load(tiles, tile + r * columns + whole) + load_part(bias, first_feature + whole, count)
+            y = load(own, tile + r * columns + whole) + load_part(bias, first_feature + whole, count)
             if activation != IDENTITY:
                 y = activate(activation, y)
             if residual_rows > 0:

@@ -15,6 +15,7 @@ from .activations import activation, activation_cost, activation_reference
 from .attention import attention, attention_cost, attention_reference
 from .attention_pooling import attention_pooling, attention_pooling_cost, attention_pooling_reference
 from .cost import Cost
+from .encoder_layer import encoder_layer, encoder_layer_cost, encoder_layer_reference
 from .gelu import (
     gelu_exact,
     gelu_exact_cost,
@@ -33,6 +34,7 @@ from .sampling import (
     attention_operands,
     attention_pooling_operands,
     elements_operands,
+    encoder_layer_operands,
     image_to_patches_operands,
     layer_norm_operands,
     linear_operands,
@@ -133,6 +135,8 @@ _IMAGE_CHECKS: tuple[Shape, ...] = (
     {"batch": 3, "channels": 3, "height": 7, "width": 12, "patch_size": 3},
     {"batch": 2, "channels": 2, "height": 10, "width": 5, "patch_size": 5},
 )
+
+_LAYER_CHECK: Shape = {"intermediate_size": 7, "activation": "gelu_pytorch_tanh"}
 
 OPS: tuple[Op, ...] = (
     Op(
@@ -239,6 +243,27 @@ OPS: tuple[Op, ...] = (
         ),
         model_shapes=_shapes_of_models(
             lambda m: {"batch": 1, "tokens": m.tokens, "width": m.hidden_size, "num_heads": m.num_heads}
+        ),
+    ),
+    Op(
+        name="encoder_layer",
+        reference=encoder_layer_reference,
+        compiled=encoder_layer,
+        operands=encoder_layer_operands,
+        cost=encoder_layer_cost,
+        check_shapes=(
+            {**_LAYER_CHECK, "batch": 1, "tokens": 1, "width": 2, "num_heads": 1},
+            {**_LAYER_CHECK, "batch": 3, "tokens": 5, "width": 33, "num_heads": 3},
+        ),
+        model_shapes=_shapes_of_models(
+            lambda m: {
+                "batch": 1,
+                "tokens": m.tokens,
+                "width": m.hidden_size,
+                "intermediate_size": m.intermediate_size,
+                "num_heads": m.num_heads,
+                "activation": "gelu_pytorch_tanh",
+            }
         ),
     ),
     Op(

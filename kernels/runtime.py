@@ -50,9 +50,9 @@ class Runtime:
         """Make an uninitialised float32 array; see `Workspace.empty`."""
         return self.workspace.empty(*shape)
 
-    def run(self, kernel: Callable[..., Any], *operands: Any) -> None:
+    def run(self, kernel: Callable[..., Any], *operands: Any, kernels: int = 1) -> None:
         """Run a kernel on all threads; see `Team.run`."""
-        self.team.run(kernel, *operands)
+        self.team.run(kernel, *operands, kernels=kernels)
 
 
 def flat(x: np.ndarray) -> np.ndarray:
@@ -67,4 +67,7 @@ def flat(x: np.ndarray) -> np.ndarray:
     >>> flat(np.ones((2, 3))).shape
     (6,)
     """
-    return np.require(x, np.float32, ["C", "W"]).reshape(-1)
+    flags = x.flags
+    if x.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):
+        x = np.require(x, np.float32, ["C", "W"])
+    return x.reshape(-1)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .attention_pooling import fold_attention_pooling, prepare_attention_pooling_reference
+from .encoder_layer import EncoderLayerWeights, LayerNormWeights
 from .linear import LinearWeights, prepare_linear_reference
 from .packing import pack_linear
 from .runtime import Runtime
@@ -144,6 +145,34 @@ def attention_pooling_operands(
         "weights": draw.attention_pooling(width, num_heads),
         "num_heads": num_heads,
         "return_attention": return_attention,
+    }
+
+
+def encoder_layer_operands(
+    draw: Sampler,
+    *,
+    batch: int,
+    tokens: int,
+    width: int,
+    intermediate_size: int,
+    num_heads: int,
+    activation: str,
+) -> Operands:
+    norms = [LayerNormWeights(draw.array(width), draw.array(width)) for _ in range(2)]
+    weights = EncoderLayerWeights(
+        layer_norm1=norms[0],
+        query_key_value=draw.linear(3 * width, width),
+        out_proj=draw.linear(width, width),
+        layer_norm2=norms[1],
+        fc1=draw.linear(intermediate_size, width),
+        fc2=draw.linear(width, intermediate_size),
+    )
+    return {
+        "hidden": draw.array(batch, tokens, width),
+        "weights": weights,
+        "num_heads": num_heads,
+        "activation": activation,
+        "eps": 1e-6,
     }
 
 

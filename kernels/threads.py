@@ -39,6 +39,9 @@ _LINE = 16
 
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
+COUNTERS = (2 * PHASES + 1) * _LINE
+"""Length of the array of counters that one kernel takes."""
+
 _SPINS = 4000
 """How often an idle helper looks for work before it goes to sleep: about 100 microseconds."""
 
@@ -153,7 +156,7 @@ class Team:
         self._busy = threading.Lock()
         self._helpers: list[_Helper] = []
 
-    def run(self, kernel: Callable[..., Any], *operands: Any) -> None:
+    def run(self, kernel: Callable[..., Any], *operands: Any, kernels: int = 1) -> None:
         """Call a kernel from every thread with the same operands and new counters.
 
         Parameters
@@ -162,8 +165,10 @@ class Team:
             Takes the operands and ``progress``, and returns when all its tasks are done.
         *operands
             Arrays and numbers.
+        kernels : int
+            How many other kernels this one calls one after the other; each takes counters of its own.
         """
-        progress = np.zeros((2 * PHASES + 1) * _LINE, np.int64)
+        progress = np.zeros(kernels * COUNTERS, np.int64)
         if self.threads == 1 or not self._busy.acquire(blocking=False):
             kernel(*operands, progress)
             return

@@ -38,13 +38,13 @@ def aligned_empty(size: int) -> np.ndarray:
 class _Buffer:
     """Memory that can be handed out again."""
 
+    __slots__ = ("last_request", "memory", "owner")
+
     def __init__(self, size: int) -> None:
         self.memory = aligned_empty(size)
+        self.owner = self.memory.base
+        """What every view of the memory refers to, so that its references tell whether there are any."""
         self.last_request = 0
-
-    def references(self) -> int:
-        """References to the memory: views that somebody holds, and a constant number of others."""
-        return sys.getrefcount(self.memory.base)  # a view of a view refers to what lies beneath both
 
 
 class Workspace:
@@ -68,7 +68,8 @@ class Workspace:
         self._lock = threading.Lock()
         self._buffers: dict[int, list[_Buffer]] = {}
         self._requests = 0
-        self._idle_references = _Buffer(1).references()
+        unused = _Buffer(1)
+        self._idle = sys.getrefcount(unused.owner)
 
     def empty(self, *shape: int) -> np.ndarray:
         """Make an uninitialised C-ordered float32 array; it starts at a cache line.
@@ -78,17 +79,19 @@ class Workspace:
         *shape : int
         """
         elements = math.prod(shape)
-        size = max(1, -(-elements // _GRAIN)) * _GRAIN
+        grains = elements // _GRAIN + 1
         with self._lock:
             self._requests += 1
             if self._requests % _PATIENCE == 0:
                 self._give_back()
-            buffers = self._buffers.setdefault(size, [])
+            buffers = self._buffers.get(grains)
+            if buffers is None:
+                buffers = self._buffers[grains] = []
             for buffer in buffers:
-                if buffer.references() == self._idle_references:
+                if sys.getrefcount(buffer.owner) == self._idle:
                     break
             else:
-                buffer = _Buffer(size)
+                buffer = _Buffer(grains * _GRAIN)
                 buffers.append(buffer)
             buffer.last_request = self._requests
             # The view is made before the lock is released: from here on the buffer counts as held.
@@ -97,16 +100,16 @@ class Workspace:
     def num_bytes(self) -> int:
         """Memory that is held or kept for later."""
         with self._lock:
-            return sum(4 * size * len(buffers) for size, buffers in self._buffers.items())
+            return sum(buffer.memory.nbytes for buffers in self._buffers.values() for buffer in buffers)
 
     def _give_back(self) -> None:
         recent = self._requests - _PATIENCE
         kept = {
-            size: [
+            grains: [
                 buffer
                 for buffer in buffers
-                if buffer.last_request >= recent or buffer.references() != self._idle_references
+                if buffer.last_request >= recent or sys.getrefcount(buffer.owner) != self._idle
             ]
-            for size, buffers in self._buffers.items()
+            for grains, buffers in self._buffers.items()
         }
-        self._buffers = {size: buffers for size, buffers in kept.items() if buffers}
+        self._buffers = {grains: buffers for grains, buffers in kept.items() if buffers}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .kernels.backend import Backend
+from .kernels.encoder_layer import EncoderLayerWeights
 from .trace import Stage
-from .weights import EncoderLayerWeights
 
 
 def encoder_layer(
@@ -22,15 +22,19 @@ def encoder_layer(
     hidden_act: str,
     layer_norm_eps: float,
     output_attentions: bool,
-    stage: Stage,
+    stage: Stage | None,
 ) -> np.ndarray:
     """Run one layer: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
+
+    Where nobody watches (``stage`` is None), the backend runs it in one call, with the same result.
 
     Its stages are ``layer_norm1``, ``attention/query``, ``attention/key``, ``attention/value``,
     ``attention/weights`` (with ``output_attentions``), ``attention/heads`` (the heads' results
     side by side), ``attention`` (the residual stream after the first sum), ``layer_norm2`` and
     ``mlp/activation``.
     """
+    if stage is None:
+        return ops.encoder_layer(hidden, weights, num_attention_heads, hidden_act, layer_norm_eps)
     width = hidden.shape[-1]
 
     normed = stage("layer_norm1", ops.layer_norm(hidden, *weights.layer_norm1, layer_norm_eps))

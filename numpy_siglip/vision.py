@@ -179,7 +179,11 @@ class SiglipVisionModel:
                 attentions.append(array)
 
         last_hidden_state, pooler_output = self._forward(
-            pixel_values, Stage(keep), output_attentions, interpolate_pos_encoding
+            pixel_values,
+            Stage(keep),
+            watch_layers=output_attentions,
+            output_attentions=output_attentions,
+            interpolate_pos_encoding=interpolate_pos_encoding,
         )
         return BaseModelOutputWithPooling(
             last_hidden_state,
@@ -229,12 +233,22 @@ class SiglipVisionModel:
         """
         stages: dict[str, np.ndarray] = {}
         self._forward(
-            pixel_values, Stage(listener or stages.__setitem__), output_attentions, interpolate_pos_encoding
+            pixel_values,
+            Stage(listener or stages.__setitem__),
+            watch_layers=True,
+            output_attentions=output_attentions,
+            interpolate_pos_encoding=interpolate_pos_encoding,
         )
         return stages
 
     def _forward(
-        self, pixel_values: Any, stage: Stage, output_attentions: bool, interpolate_pos_encoding: bool
+        self,
+        pixel_values: Any,
+        stage: Stage,
+        *,
+        watch_layers: bool,
+        output_attentions: bool,
+        interpolate_pos_encoding: bool,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         config, weights, ops = self.config, self._weights, self._ops
         pixels = self._check_pixels(pixel_values, interpolate_pos_encoding)
@@ -253,7 +267,7 @@ class SiglipVisionModel:
                 hidden_act=config.hidden_act,
                 layer_norm_eps=config.layer_norm_eps,
                 output_attentions=output_attentions,
-                stage=stage.within(layer_path(index)),
+                stage=stage.within(layer_path(index)) if watch_layers else None,
             )
             stage(layer_path(index), hidden)
         tokens = stage(

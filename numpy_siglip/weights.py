@@ -14,36 +14,13 @@ from .checkpoint import Checkpoint
 from .configuration import SiglipVisionConfig
 from .errors import CheckpointError
 from .kernels.backend import Backend
+from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
 from .kernels.linear import LinearWeights
 
 _MARK = "embeddings.patch_embedding.weight"
 _ROOTS = ("embeddings.", "encoder.", "post_layernorm.", "head.")
 # Written by old versions of transformers: 0, 1, 2, ... and nothing else.
 _IGNORED = frozenset({"embeddings.position_ids"})
-
-
-class LayerNormWeights(NamedTuple):
-    """Scale and shift of a layer norm."""
-
-    weight: np.ndarray
-    """(hidden_size,)"""
-    bias: np.ndarray
-    """(hidden_size,)"""
-
-
-class EncoderLayerWeights(NamedTuple):
-    """One pre-norm transformer layer. Linear maps are as the backend prepared them."""
-
-    layer_norm1: LayerNormWeights
-    query_key_value: Any
-    """(hidden_size) -> (3 * hidden_size): the three projections, stacked in this order"""
-    out_proj: Any
-    """(hidden_size) -> (hidden_size)"""
-    layer_norm2: LayerNormWeights
-    fc1: Any
-    """(hidden_size) -> (intermediate_size)"""
-    fc2: Any
-    """(intermediate_size) -> (hidden_size)"""
 
 
 class PoolingHeadWeights(NamedTuple):

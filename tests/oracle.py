@@ -207,3 +207,15 @@ def attention_pooling(
         pooled[b] = linear(gathered[0], *output)[0]
         maps.append(attended[0])
     return pooled, np.array(maps)
+
+
+def encoder_layer(hidden: Array, weights: Any, num_heads: int, activation: str, eps: float) -> Array:
+    """Token by token through the two halves; attention looks at one image at a time."""
+    batch, tokens, width = hidden.shape
+    rows = hidden.reshape(batch * tokens, width)
+    stacked = linear(layer_norm(rows, *weights.layer_norm1, eps), *weights.query_key_value)
+    parts = [stacked[:, i * width : (i + 1) * width].reshape(hidden.shape) for i in range(3)]
+    heads = attention(*parts, num_heads)[0].reshape(rows.shape)
+    middle = linear(heads, *weights.out_proj, residual=rows)
+    widened = linear(layer_norm(middle, *weights.layer_norm2, eps), *weights.fc1, name=activation)
+    return linear(widened, *weights.fc2, residual=middle).reshape(hidden.shape)

@@ -37,6 +37,8 @@ def _oracle(op: Op, operands: dict[str, Any]) -> tuple[np.ndarray, ...]:
     if op.name == "patch_embedding":
         weight, bias = plain.pop("weights")
         return (oracle.patch_embedding(weight=weight, bias=bias, **plain),)
+    if op.name == "encoder_layer":
+        return (oracle.encoder_layer(**plain),)
     if op.name == "attention_pooling":
         weights = plain.pop("weights")
         width = len(weights.probe)
