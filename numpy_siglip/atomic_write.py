@@ -1,48 +1,112 @@
-"""Writing files so that a reader finds the old one or the new one, never half of either."""
+"""Writing files so that a reader finds the old ones or the new ones, never half of either."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
 
-@contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its name only when all of it is on disk.
+def atomic_write(writers: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
+    """Write files that take their names only when all of all of them is on disk.
+
+    If one of them cannot take its name, those before it give theirs back.
 
     Parameters
     ----------
-    path : Path
-        Replaced if it exists, once the block ends without an error; untouched otherwise.
+    writers : dict of Path to callable
+        Each is called with a binary file open for writing.
 
-    Yields
+    Raises
     ------
-    binary file
+    OSError
+        Of the system, with the path that was asked for in place of the temporary one.
 
     Examples
     --------
     >>> path = Path(tempfile.mkdtemp()) / "out.txt"
-    >>> with atomic_write(path) as stream:
-    ...     _ = stream.write(b"whole")
+    >>> atomic_write({path: lambda stream: stream.write(b"whole")})
     >>> path.read_bytes()
     b'whole'
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
+    temporaries: dict[Path, Path] = {}
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield cast(BinaryIO, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(_ordinary_mode(path))
-        temporary.replace(path)
+        for path, write in writers.items():
+            with _errors_name(path):
+                descriptor, name = tempfile.mkstemp(prefix=".", suffix=".new", dir=path.parent)
+                temporaries[path] = Path(name)
+                with os.fdopen(descriptor, "wb") as stream:
+                    write(cast(BinaryIO, stream))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+        _take_names(temporaries)
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Find out whether `atomic_write` will be able to write a file, and leave nothing behind.
+
+    Raises
+    ------
+    OSError
+        If a folder is in the way, or the folder it goes to is missing or cannot be written to.
+
+    Examples
+    --------
+    >>> check_writable(Path(tempfile.mkdtemp()) / "out.txt")
+    """
+    with _errors_name(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder of this name is in the way")
+        with tempfile.NamedTemporaryFile(prefix=".", suffix=".new", dir=path.parent):
+            pass
+
+
+def _take_names(temporaries: Mapping[Path, Path]) -> None:
+    """Rename every file or none: what a file replaces is kept until the last one has its name."""
+    kept: dict[Path, Path | None] = {}
+    try:
+        for path, temporary in temporaries.items():
+            with _errors_name(path):
+                temporary.chmod(_ordinary_mode(path))
+                kept[path] = _keep(path, temporary.with_suffix(".old")) if len(temporaries) > 1 else None
+                temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if len(temporaries) > 1:
+            for path, old in kept.items():
+                with suppress(OSError):  # the first error is the one to tell
+                    path.unlink() if old is None else old.replace(path)
         raise
+    finally:
+        for old in kept.values():
+            if old is not None:
+                old.unlink(missing_ok=True)
+
+
+def _keep(path: Path, old: Path) -> Path | None:
+    """Give the file at a path a second name, which is returned; None if there is no file."""
+    if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink()):
+        return None
+    try:
+        os.link(path, old, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # a file system on which a file has one name only
+        path.replace(old)
+    return old
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Let errors of the system name this path, which the user knows, and not a temporary one."""
+    try:
+        yield
+    except OSError as cause:
+        raise OSError(cause.errno, cause.strerror or str(cause), str(path)) from cause
 
 
 def _ordinary_mode(path: Path) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,10 @@ def open_checkpoint(path: Path) -> Checkpoint:
     >>> checkpoint["probe"].dtype, checkpoint.tensor("probe")
     ('F16', array([[1., 1.]], dtype=float32))
     """
-    file = _weights_in_folder(path) if path.is_dir() else path
+    try:
+        file = _weights_in_folder(path) if path.is_dir() else path
+    except OSError as cause:
+        raise CheckpointError(f"{path}: cannot be read ({cause.strerror})") from cause
     if file.name.endswith(".index.json"):
         return Checkpoint(path, _read_index(file))
     if file.suffix in _PICKLES:
@@ -142,7 +146,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def _weights_in_folder(folder: Path) -> Path:
     for name in (WEIGHTS_FILE, INDEX_FILE):
-        if (folder / name).exists():
+        if os.path.lexists(folder / name):  # what cannot be opened is named where that is tried
             return folder / name
     others = sorted(folder.glob("*.safetensors"))
     if len(others) == 1:
@@ -156,7 +160,10 @@ def _weights_in_folder(folder: Path) -> Path:
     pickles = sorted(path for path in folder.iterdir() if path.suffix in _PICKLES)
     if pickles:
         raise CheckpointError(_pickle_message(pickles[0]))
-    raise CheckpointError(f"{folder}: no {WEIGHTS_FILE} and no {INDEX_FILE}")
+    raise CheckpointError(
+        f"{folder}: no {WEIGHTS_FILE} and no {INDEX_FILE}; name a folder that holds one of them, "
+        "config.json and preprocessor_config.json"
+    )
 
 
 def _pickle_message(file: Path) -> str:
@@ -176,7 +183,7 @@ def _read_index(index: Path) -> dict[str, TensorEntry]:
         if not shard or Path(shard).name != shard:
             raise CheckpointError(f"{index}: shard {shard!r} is not a plain file name")
         file = index.parent / shard
-        if not file.exists():
+        if not os.path.lexists(file):
             raise CheckpointError(f"{file}: missing, though {index.name} lists it; fetch this shard too")
         found = _read_header(file)
         for name in (name for name, home in weight_map.items() if home == shard):
@@ -190,9 +197,9 @@ def _read_header(file: Path) -> dict[str, TensorEntry]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, framework="numpy"):
-            pass  # checks that the header is sound and that the file is as long as it says
-        with file.open("rb") as stream:
+        # Opened first, since Python says why a file cannot be.
+        with file.open("rb") as stream, safe_open(file, framework="numpy"):
+            # safe_open has checked that the header is sound and that the file is as long as it says
             length = int.from_bytes(stream.read(8), "little")
             header: dict[str, Any] = json.loads(stream.read(length))
     except OSError as cause:

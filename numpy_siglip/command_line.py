@@ -10,21 +10,26 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, TextIO
 
 from . import __version__
+from .checks import shown
 from .errors import SiglipError
-from .progress import write_line
+from .progress import on_one_line, write_line
 
 SUCCESS, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
+_MEMORY_ADVICE = "embed fewer images at a time (--batch-size), or look for a wrong size in the model's files"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
     0 is success; 1 means that some image was left out or that validation found a difference; 2
-    is an error, told in one line on standard error; 130 is an interruption by Ctrl-C.
+    is an error, told in one line on standard error (below the usage, if that is what was wrong); 130 is
+    an interruption by Ctrl-C.
 
     Parameters
     ----------
@@ -40,17 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options)
-        sys.stdout.flush()
+        with warnings.catch_warnings():
+            # Pillow refuses an image of twice this size by itself, and what it accepts is no news.
+            warnings.filterwarnings("ignore", message=r"Image size \(.*decompression bomb")
+            warnings.showwarning = _show_warning
+            status: int = options.run(options)
     except SiglipError as error:
         write_line(f"numpy-siglip: error: {error}")
         return ERROR
     except BrokenPipeError:  # the reader of our output left, as head does; that is no error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return SUCCESS
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         write_line(f"numpy-siglip: error: {place}{error.strerror or error}")
+        return ERROR
+    except MemoryError as error:
+        write_line(f"numpy-siglip: error: not enough memory: {error or 'none is left'}; {_MEMORY_ADVICE}")
         return ERROR
     except KeyboardInterrupt:
         write_line("numpy-siglip: interrupted")
@@ -58,8 +69,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Tell a warning on one line, without the place in the code that it comes from."""
+    write_line(f"numpy-siglip: warning: {message}")
+
+
+def _print(text: str) -> None:
+    """Write a result to standard output: all of it, at once, in characters that it can show."""
+    if sys.stdout is None:
+        raise SiglipError("standard output is closed, and the result goes there")
+    text = "\n".join(map(on_one_line, text.split("\n")))  # names from a file may hold control characters
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as cause:
+        _drop_output()
+        raise SiglipError(f"standard output: {cause.strerror or cause}") from cause
+
+
+def _drop_output() -> None:
+    """Keep Python from trying again, when it exits, to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(on_one_line(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="numpy-siglip",
         description="SigLIP image embeddings on the CPU, in NumPy, equal to transformers.",
     )
@@ -68,7 +116,10 @@ def _parser() -> argparse.ArgumentParser:
 
     embed = commands.add_parser("embed", help="turn image files into an array of embeddings")
     embed.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, or folders to search through (links to folders inside them are left alone)",
     )
     _add_model(embed)
     embed.add_argument(
@@ -78,8 +129,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="OUT.npy",
         help="the array; OUT.paths.txt lists its rows",
     )
-    embed.add_argument("--normalize", action="store_true", help="scale every embedding to length 1")
-    embed.add_argument("--batch-size", type=_positive, default=8, metavar="N", help="images at a time (8)")
+    embed.add_argument(
+        "--normalize",
+        action="store_true",
+        help="scale every embedding to length 1 (default: the model's pooler_output as it is)",
+    )
+    embed.add_argument("--batch-size", type=_batch_size, default=8, metavar="N", help="images at a time (8)")
     embed.add_argument(
         "--apply-exif-orientation",
         action="store_true",
@@ -96,9 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(run=_inspect)
 
     validate = commands.add_parser("validate", help="compare with transformers, stage by stage")
-    validate.add_argument(
-        "images", nargs="*", type=Path, metavar="IMAGE", help="image files (default: noise)"
-    )
+    validate.add_argument("images", nargs="*", metavar="IMAGE", help="image files (default: noise)")
     _add_model(validate)
     validate.add_argument(
         "--tolerance", type=float, default=1e-4, metavar="T", help="largest relative difference (1e-4)"
@@ -106,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.set_defaults(run=_validate)
 
     visualize = commands.add_parser("visualize", help="draw what the model sees in an image")
-    visualize.add_argument("image", type=Path, metavar="IMAGE", help="image file")
+    visualize.add_argument("image", metavar="IMAGE", help="image file")
     _add_model(visualize)
     visualize.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for the pictures; made if missing"
@@ -124,31 +177,31 @@ def _add_model(
         metavar="MODEL",
         help="folder or .safetensors file of a checkpoint, or a hub id: google/siglip-base-patch16-224",
     )
-    command.add_argument("--revision", metavar="R", help="branch, tag or commit, if MODEL is a hub id")
+    command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
+def _batch_size(text: str) -> int:
+    from .embedder import check_batch_size
+
+    try:
+        return check_batch_size(int(text))
+    except ValueError as cause:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a positive whole number of images") from cause
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from .embed_files import embed_files, paths_file, save_embeddings
+    from .embed_files import check_output, embed_files, paths_file, save_embeddings
     from .embedder import Embedder
     from .images import find_images
     from .progress import with_progress
 
     output: Path = options.output
-    if output.suffix != ".npy":
-        raise SiglipError(f"{output}: the output must be called something.npy")
-    if not output.parent.is_dir():
-        raise SiglipError(f"{output.parent}: no such folder for the output; make it first")
+    check_output(output)
     embedder = Embedder.from_pretrained(options.model, revision=options.revision)
     files = list(find_images(options.images))
     if not files:
-        raise SiglipError(f"no image files in {', '.join(map(str, options.images))}")
-    show_progress = not options.quiet and len(files) > 1 and sys.stderr.isatty()
+        raise SiglipError(f"no image files in {', '.join(options.images)}")
+    show_progress = not options.quiet and len(files) > 1 and sys.stderr is not None and sys.stderr.isatty()
     result = embed_files(
         embedder,
         with_progress(files, show_progress, total=len(files)),
@@ -176,12 +229,12 @@ def _inspect(options: argparse.Namespace) -> int:
     if options.published:
         from .published import published_report, published_table
 
-        print(json.dumps(published_report(), indent=2) if options.json else published_table())
+        _print(json.dumps(published_report(), indent=2) if options.json else published_table())
         return SUCCESS
     from .inspection import format_report, inspect_model
 
     report = inspect_model(options.model, revision=options.revision)
-    print(json.dumps(report, indent=2) if options.json else format_report(report))
+    _print(json.dumps(report, indent=2) if options.json else format_report(report))
     return SUCCESS
 
 
@@ -191,7 +244,7 @@ def _validate(options: argparse.Namespace) -> int:
     validation = validate_model(
         options.model, options.images, tolerance=options.tolerance, revision=options.revision
     )
-    print(format_validation(validation))
+    _print(format_validation(validation))
     return SUCCESS if validation.first_divergence is None else SOME_FAILED
 
 
@@ -199,5 +252,5 @@ def _visualize(options: argparse.Namespace) -> int:
     from .visualization import visualize
 
     for picture in visualize(options.image, options.model, options.output, revision=options.revision):
-        print(picture)
+        _print(str(picture))
     return SUCCESS

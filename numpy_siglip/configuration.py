@@ -6,19 +6,31 @@ defaults. The defaults below are therefore part of the file format.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .checks import LARGEST_SIDE, check_integer, check_mapping, is_finite, shown
 from .errors import ConfigError
-from .json_file import read_json
+from .json_file import read_first_json
 from .kernels.activations import ACTIVATIONS
 
 CONFIG_FILE = "config.json"
 VISION_MODEL_TYPE = "siglip_vision_model"
 FULL_MODEL_TYPE = "siglip"
+
+# Far beyond any published tower. What is larger is a damaged file, and even the names of its tensors
+# might not fit in memory.
+_LARGEST = {
+    "hidden_size": 2**20,
+    "intermediate_size": 2**20,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 2**20,
+    "num_channels": 1000,
+    "image_size": LARGEST_SIDE,
+    "patch_size": LARGEST_SIDE,
+}
 
 
 @dataclass(frozen=True)
@@ -79,16 +91,8 @@ class SiglipVisionConfig:
     def __post_init__(self) -> None:
         for name in ("image_size", "patch_size"):
             object.__setattr__(self, name, _square_side(name, getattr(self, name)))
-        for name in (
-            "hidden_size",
-            "intermediate_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "num_channels",
-            "image_size",
-            "patch_size",
-        ):
-            _require_positive_integer(name, getattr(self, name))
+        for name, largest in _LARGEST.items():
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), largest=largest))
         if self.hidden_size % self.num_attention_heads:
             raise ConfigError(
                 f"num_attention_heads is {self.num_attention_heads}, "
@@ -99,13 +103,19 @@ class SiglipVisionConfig:
                 f"image_size is {self.image_size}, smaller than one patch (patch_size {self.patch_size})"
             )
         if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
-            raise ConfigError(f"hidden_act is {self.hidden_act!r}; supported are {', '.join(ACTIVATIONS)}")
-        if not _is_number(self.layer_norm_eps) or not 0 < self.layer_norm_eps < math.inf:
-            raise ConfigError(f"layer_norm_eps is {self.layer_norm_eps!r}; it must be a positive number")
-        if not _is_number(self.attention_dropout) or not 0 <= self.attention_dropout <= 1:
-            raise ConfigError(f"attention_dropout is {self.attention_dropout!r}; it must lie between 0 and 1")
+            raise ConfigError(
+                f"hidden_act is {shown(self.hidden_act)}; supported are {', '.join(ACTIVATIONS)}"
+            )
+        if not is_finite(self.layer_norm_eps) or self.layer_norm_eps <= 0:
+            raise ConfigError(
+                f"layer_norm_eps is {shown(self.layer_norm_eps)}; it must be a positive number of float32"
+            )
+        if not is_finite(self.attention_dropout) or not 0 <= self.attention_dropout <= 1:
+            raise ConfigError(
+                f"attention_dropout is {shown(self.attention_dropout)}; it must lie between 0 and 1"
+            )
         if not isinstance(self.vision_use_head, bool):
-            raise ConfigError(f"vision_use_head is {self.vision_use_head!r}; it must be true or false")
+            raise ConfigError(f"vision_use_head is {shown(self.vision_use_head)}; it must be true or false")
 
     @property
     def head_dim(self) -> int:
@@ -122,6 +132,17 @@ class SiglipVisionConfig:
         """Tokens of one image, which is also the number of learned positions."""
         return self.patches_per_side**2
 
+    def takes(self, height: int, width: int) -> bool:
+        """Whether an image of this size has the grid of patches that positions were learned on.
+
+        Examples
+        --------
+        >>> SiglipVisionConfig(image_size=384, patch_size=14).takes(380, 384)
+        True
+        """
+        side = self.patches_per_side
+        return (height // self.patch_size, width // self.patch_size) == (side, side)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SiglipVisionConfig:
         """Read a vision configuration, or the vision part of a larger one.
@@ -129,6 +150,11 @@ class SiglipVisionConfig:
         Accepts what transformers writes for ``SiglipVisionModel``, for ``SiglipModel``, and for
         any model that keeps a SigLIP tower under ``vision_config``. Fields that do not shape the
         computation are ignored.
+
+        Raises
+        ------
+        ConfigError
+            If it describes another kind of model, or a value is impossible.
 
         Examples
         --------
@@ -156,6 +182,13 @@ class SiglipVisionConfig:
         ------
         ConfigError
             If there is no such file, it is not JSON, or a value is impossible.
+        CheckpointError
+            If the model is not found.
+
+        Examples
+        --------
+        >>> SiglipVisionConfig.from_pretrained(model_folder).image_size
+        44
         """
         return cls.from_dict(_read_config(model, revision))
 
@@ -168,6 +201,16 @@ class SiglipVisionConfig:
 class SiglipConfig:
     """Shape of a whole SigLIP model, of which this version knows the vision tower.
 
+    Parameters
+    ----------
+    vision_config : SiglipVisionConfig, mapping or None
+        A mapping is read as by `SiglipVisionConfig.from_dict`; None means all defaults.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else, or a value is impossible.
+
     Examples
     --------
     >>> SiglipConfig.from_dict({"vision_config": {"hidden_size": 1152, "num_attention_heads": 16}})
@@ -177,14 +220,26 @@ class SiglipConfig:
 
     vision_config: SiglipVisionConfig = field(default_factory=SiglipVisionConfig)
 
+    def __post_init__(self) -> None:
+        vision = self.vision_config
+        if not isinstance(vision, SiglipVisionConfig):
+            values = {} if vision is None else check_mapping("vision_config", vision)
+            object.__setattr__(self, "vision_config", SiglipVisionConfig.from_dict(values))
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SiglipConfig:
-        """Read what transformers writes for ``SiglipModel``."""
+        """Read what transformers writes for ``SiglipModel``; see `SiglipVisionConfig.from_dict`."""
         return cls(vision_config=SiglipVisionConfig.from_dict(values))
 
     @classmethod
     def from_pretrained(cls, model: str | Path, *, revision: str | None = None) -> SiglipConfig:
-        """Read ``config.json``; see `SiglipVisionConfig.from_pretrained`."""
+        """Read ``config.json``; see `SiglipVisionConfig.from_pretrained`.
+
+        Examples
+        --------
+        >>> SiglipConfig.from_pretrained(model_folder).vision_config.patch_size
+        11
+        """
         return cls.from_dict(_read_config(model, revision))
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,12 +250,12 @@ class SiglipConfig:
 def _read_config(model: str | Path, revision: str | None) -> Mapping[str, Any]:
     from .hub import locate_model
 
-    location = locate_model(model, revision)
-    folder = location if location.is_dir() else location.parent
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise ConfigError(f"{folder}: no {CONFIG_FILE}; put the model's {CONFIG_FILE} beside its weights")
-    values = read_json(path, ConfigError)
+    path, values = read_first_json(
+        locate_model(model, revision),
+        [CONFIG_FILE],
+        ConfigError,
+        missing=f"put the model's {CONFIG_FILE} beside its weights",
+    )
     try:
         SiglipVisionConfig.from_dict(values)
     except ConfigError as error:
@@ -210,6 +265,7 @@ def _read_config(model: str | Path, revision: str | None) -> Mapping[str, Any]:
 
 def _vision_part(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The mapping that describes the vision tower, checked to be a SigLIP tower."""
+    values = check_mapping("the configuration", values)
     model_type = values.get("model_type")
     if model_type == "siglip2":
         raise ConfigError("model_type is 'siglip2' (NaFlex), which this version does not support")
@@ -217,17 +273,18 @@ def _vision_part(values: Mapping[str, Any]) -> Mapping[str, Any]:
         # A full model that leaves its vision part out means all defaults; nothing else may.
         if model_type in (None, FULL_MODEL_TYPE, VISION_MODEL_TYPE):
             return {} if model_type == FULL_MODEL_TYPE else values
-        raise ConfigError(f"model_type is {model_type!r} and there is no vision_config: not a SigLIP tower")
+        raise ConfigError(
+            f"model_type is {shown(model_type)} and there is no vision_config: not a SigLIP tower"
+        )
     vision = values["vision_config"]
     if vision is None and model_type in (None, FULL_MODEL_TYPE):
         return {}
-    if not isinstance(vision, Mapping):
-        raise ConfigError(f"vision_config is {vision!r}; it must be an object")
+    vision = check_mapping("vision_config", vision)
     # Hub files of plain SigLIP leave the inner type out; other models must say that theirs is SigLIP.
     inner_default = VISION_MODEL_TYPE if model_type in (None, FULL_MODEL_TYPE, VISION_MODEL_TYPE) else None
     inner_type = vision.get("model_type", inner_default)
     if inner_type != VISION_MODEL_TYPE:
-        raise ConfigError(f"vision_config.model_type is {inner_type!r}; expected {VISION_MODEL_TYPE!r}")
+        raise ConfigError(f"vision_config.model_type is {shown(inner_type)}; expected {VISION_MODEL_TYPE!r}")
     return vision
 
 
@@ -235,14 +292,5 @@ def _square_side(name: str, value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
         return value
     if len(value) != 2 or value[0] != value[1]:
-        raise ConfigError(f"{name} is {list(value)}; only squares are supported")
+        raise ConfigError(f"{name} is {shown(list(value))}; only squares are supported")
     return value[0]
-
-
-def _require_positive_integer(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} is {value!r}; it must be a positive integer")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

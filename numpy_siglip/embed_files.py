@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from .atomic_write import atomic_write
+from .atomic_write import atomic_write, check_writable
 from .embedder import DEFAULT_BATCH_SIZE, Embedder, in_batches
-from .errors import ImageError
+from .errors import ImageError, SiglipError
 
 
 @dataclass
@@ -74,23 +75,35 @@ def embed_files(
             pixel_values: list[np.ndarray] = []
             for file in batch:
                 try:
-                    if "\n" in str(file) or "\r" in str(file):
+                    if str(file).splitlines() != [str(file)]:
                         raise ImageError(
                             f"{str(file)!r}: a line break in its name does not fit a list of paths"
                         )
-                    pixels = embedder.processor(file, apply_exif_orientation=apply_exif_orientation)
+                    pixels = _preprocess(embedder, file, apply_exif_orientation)
                 except ImageError as error:
                     report(str(error))
                     result.num_failed += 1
                 else:
                     paths.append(file)
-                    pixel_values.append(pixels["pixel_values"])
+                    pixel_values.append(pixels)
             if paths:
                 rows = embedder.embed_pixel_values(np.concatenate(pixel_values), normalize=normalize)
                 result.batches.append((paths, rows))
     except KeyboardInterrupt:
         result.interrupted = True
     return result
+
+
+def _preprocess(embedder: Embedder, file: Path, apply_exif_orientation: bool) -> np.ndarray:
+    """One image as a batch of one: float32 (1, 3, height, width), of a size that the model takes."""
+    pixels = embedder.processor(file, apply_exif_orientation=apply_exif_orientation)["pixel_values"]
+    height, width = pixels.shape[2:]
+    if not embedder.model.config.takes(height, width):
+        raise ImageError(
+            f"{file}: becomes {height} x {width} pixels by this preprocessing, and the model takes images of "
+            f"{embedder.model.config.image_size}; resize or crop it first, or change the preprocessing"
+        )
+    return pixels
 
 
 def paths_file(output: Path) -> Path:
@@ -104,17 +117,57 @@ def paths_file(output: Path) -> Path:
     return output.with_suffix(".paths.txt")
 
 
+def check_output(output: Path) -> None:
+    """Find out before the work begins whether its result can be written.
+
+    Parameters
+    ----------
+    output : Path
+        Name of the ``.npy`` file.
+
+    Raises
+    ------
+    SiglipError
+        If it has another suffix, its folder is missing or cannot be written to, or a folder is in the way
+        of one of the two files.
+    """
+    if output.suffix != ".npy":
+        raise SiglipError(f"{output}: the output must be called something.npy")
+    if not output.parent.is_dir():
+        raise SiglipError(f"{output.parent}: no such folder for the output; make it first")
+    for path in (output, paths_file(output)):
+        try:
+            check_writable(path)
+        except OSError as cause:
+            raise SiglipError(f"{path}: cannot be written ({cause.strerror})") from cause
+
+
 def save_embeddings(output: Path, result: EmbeddedFiles) -> None:
     """Write the array and, beside it, the paths in the same order, one a line.
 
-    Both files are complete before either takes its name.
+    Both files are complete before either takes its name, and if one cannot, neither does.
 
     Parameters
     ----------
     output : Path
         Name of the ``.npy`` file.
     result : EmbeddedFiles
+
+    Raises
+    ------
+    SiglipError
+        If one cannot be written; the message names it.
     """
-    with atomic_write(output) as array, atomic_write(paths_file(output)) as listing:
-        np.save(array, result.array())
-        listing.writelines(str(path).encode("utf-8", "surrogateescape") + b"\n" for path in result.paths)
+
+    def write_array(stream: BinaryIO) -> None:
+        array = result.array()
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        stream.write(array.data)  # np.save would not say why the disk refused
+
+    def write_paths(stream: BinaryIO) -> None:
+        stream.writelines(str(path).encode("utf-8", "surrogateescape") + b"\n" for path in result.paths)
+
+    try:
+        atomic_write({output: write_array, paths_file(output): write_paths})
+    except OSError as cause:
+        raise SiglipError(f"{cause.filename}: cannot be written ({cause.strerror})") from cause

@@ -14,12 +14,39 @@ class SiglipError(ValueError):
 
 
 class ConfigError(SiglipError):
-    """A configuration is missing, unreadable or impossible; the message names the file or the field."""
+    """A configuration or a setting is missing, unreadable or impossible; the message names file and field.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipVisionConfig
+    >>> SiglipVisionConfig(image_size=0)
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ConfigError: image_size is 0; it must be a positive integer up to 16384
+    """
 
 
 class CheckpointError(SiglipError):
-    """A checkpoint is missing, damaged or of another model; the message names the file or the tensor."""
+    """A checkpoint is missing, damaged or of another model; the message names the file or the tensor.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipVisionModel
+    >>> SiglipVisionModel.from_pretrained("photo.jpg/")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.CheckpointError: photo.jpg/: no such file or folder
+    """
 
 
 class ImageError(SiglipError):
-    """An image cannot be read or does not fit the model; the message names the file or the shape."""
+    """An image cannot be read or does not fit the model; the message names the file or the shape.
+
+    Examples
+    --------
+    >>> from numpy_siglip import load_image
+    >>> load_image("photo.jpeg")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ImageError: photo.jpeg: no such file
+    """

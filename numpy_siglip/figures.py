@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .configuration import SiglipVisionConfig
-from .embedder import normalize_rows
+from .embeddings import normalize_rows
+from .figure_layout import (
+    WIDTH_INCHES,
+    covered_size,
+    new_figure,
+    page_aspect,
+    row_of_axes,
+    show_image,
+    show_patches,
+    tiled,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH_INCHES = 10.0
 _POSITION_MAPS_PER_SIDE = 8
 _HEADS_PER_ROW = 6
 
@@ -32,9 +40,9 @@ def draw_patch_grid(image: np.ndarray, config: SiglipVisionConfig) -> Figure:
     config : SiglipVisionConfig
     """
     side = config.patches_per_side
-    figure, (axes,) = _figure(image, columns=1)
-    _show(axes, image)
-    right, bottom = _covered(image, config)
+    figure, (axes,) = row_of_axes(image, columns=1)
+    show_image(axes, image)
+    right, bottom = covered_size(image, config)
     for index in range(side + 1):
         axes.plot([right * index / side] * 2, [0, bottom], color="white", linewidth=0.7)
         axes.plot([0, right], [bottom * index / side] * 2, color="white", linewidth=0.7)
@@ -64,9 +72,9 @@ def draw_patch_filters(filters: np.ndarray) -> Figure:
     ordered = filters[np.argsort(-strength, kind="stable")]
     largest = np.abs(ordered).max(axis=(1, 2, 3), keepdims=True)
     colours = 0.5 + 0.5 * ordered / np.where(largest == 0, 1, largest)
-    tiles = _tile(colours.transpose(0, 2, 3, 1))
-    figure, (axes,) = _figure(tiles, columns=1)
-    _show(axes, tiles)
+    tiles = tiled(colours.transpose(0, 2, 3, 1))
+    figure, (axes,) = row_of_axes(tiles, columns=1)
+    show_image(axes, tiles)
     axes.set_title(
         f"{len(filters)} patch-embedding filters, strongest first, each scaled to its own largest weight"
     )
@@ -84,7 +92,7 @@ def draw_position_similarity(positions: np.ndarray) -> Figure:
     units = normalize_rows(positions)
     similarity = (units @ units.T).reshape(side, side, side, side)
     chosen = np.unique(np.linspace(0, side - 1, min(side, _POSITION_MAPS_PER_SIDE)).round().astype(int))
-    figure = _new_figure(_WIDTH_INCHES, _WIDTH_INCHES * 0.92)
+    figure = new_figure(WIDTH_INCHES, WIDTH_INCHES * 0.92)
     grid = figure.subplots(len(chosen), len(chosen), squeeze=False)
     off_diagonal = similarity.reshape(side**2, side**2)[~np.eye(side**2, dtype=bool)]
     limit = float(np.abs(off_diagonal).max(initial=1e-6))
@@ -96,8 +104,9 @@ def draw_position_similarity(positions: np.ndarray) -> Figure:
             axes.set_xticks([])
             axes.set_yticks([])
     figure.suptitle(
-        f"cosine similarity of the position marked in each map to all {side} x {side} positions "
-        f"(rows and columns {', '.join(str(c + 1) for c in chosen)})"
+        f"cosine similarity of the position marked in each map to all {side} x {side} positions\n"
+        f"rows and columns {', '.join(str(c + 1) for c in chosen)}",
+        fontsize=10,
     )
     figure.colorbar(drawn, ax=grid, shrink=0.6, extend="both")
     return figure
@@ -115,13 +124,13 @@ def draw_token_colours(image: np.ndarray, config: SiglipVisionConfig, tokens: np
     components, shares = principal_components(tokens)
     side = config.patches_per_side
     colours = components.reshape(side, side, 3)
-    figure, (left, middle, right) = _figure(image, columns=3)
-    _show(left, image)
+    figure, (left, middle, right) = row_of_axes(image, columns=3)
+    show_image(left, image)
     left.set_title("image")
-    _show(middle, image)
-    _overlay(middle, image, config, colours, alpha=0.6)
+    show_image(middle, image)
+    show_patches(middle, image, config, colours, alpha=0.6)
     middle.set_title("over the image")
-    _overlay(right, image, config, colours, alpha=1.0)
+    show_patches(right, image, config, colours, alpha=1.0)
     right.set_title("output tokens")
     figure.suptitle(
         "red, green, blue: principal components 1 to 3 of the output tokens, "
@@ -173,6 +182,9 @@ def principal_components(tokens: np.ndarray, count: int = 3) -> tuple[np.ndarray
 def draw_pooling_attention(image: np.ndarray, config: SiglipVisionConfig, attention: np.ndarray) -> Figure:
     """Where the pooling head's probe looks: the mean over heads, then each head.
 
+    A few patches often get most of the attention and would leave the others black: colours follow its
+    square root, and the brightest begins where the 99th percentile lies.
+
     Parameters
     ----------
     image : ndarray of shape (height, width, 3)
@@ -181,78 +193,50 @@ def draw_pooling_attention(image: np.ndarray, config: SiglipVisionConfig, attent
     """
     side = config.patches_per_side
     heads = attention.reshape(-1, side, side)
+    mean = heads.mean(axis=0)
     rows = 1 + math.ceil(len(heads) / _HEADS_PER_ROW)
-    aspect = _page_aspect(image)
-    tall = _WIDTH_INCHES / 2 * aspect + (rows - 1) * (_WIDTH_INCHES / _HEADS_PER_ROW * aspect + 0.25) + 0.6
-    figure = _new_figure(_WIDTH_INCHES, tall)
-    # The two pictures above take three columns each, a head takes one.
-    ratios = [_WIDTH_INCHES / 2 * aspect, *[_WIDTH_INCHES / _HEADS_PER_ROW * aspect] * (rows - 1)]
+    aspect = page_aspect(image)
+    # The two pictures above take three columns each and a colour bar, a head takes one column.
+    ratios = [
+        WIDTH_INCHES / 2 * aspect + 0.8,
+        *[WIDTH_INCHES / _HEADS_PER_ROW * aspect + 0.25] * (rows - 1),
+    ]
+    figure = new_figure(WIDTH_INCHES, sum(ratios) + 0.4)
     grid = figure.add_gridspec(rows, _HEADS_PER_ROW, height_ratios=ratios)
     half = _HEADS_PER_ROW // 2
     left, right = figure.add_subplot(grid[0, :half]), figure.add_subplot(grid[0, half:])
-    _show(left, image)
+    show_image(left, image)
     left.set_title("image")
-    _show(right, image)
-    mean = heads.mean(axis=0)
+    show_image(right, image)
     # What is not looked at stays visible: the colour is as opaque as the attention is strong.
-    _overlay(right, image, config, mean, alpha=0.15 + 0.7 * mean / mean.max(), cmap="inferno")
+    brightest = _brightest(mean)
+    opacity = 0.15 + 0.75 * np.sqrt(np.minimum(mean / brightest, 1))
+    drawn = show_patches(right, image, config, mean, alpha=opacity, **_colours(brightest))
     right.set_title(f"pooling attention, mean of {len(heads)} heads")
+    bar = figure.colorbar(
+        drawn, ax=[left, right], location="bottom", shrink=0.5, aspect=40, extend="max", extendfrac=0.04
+    )
+    bar.set_ticks([brightest * share for share in (0, 0.04, 0.16, 0.36, 0.64, 1)])
+    bar.ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+    bar.set_label(
+        f"share of the attention that a patch gets, by its square root; the most is {mean.max():.1%}",
+        fontsize=9,
+    )
     for index, head in enumerate(heads):
         axes = figure.add_subplot(grid[1 + index // _HEADS_PER_ROW, index % _HEADS_PER_ROW])
-        _overlay(axes, image, config, head, alpha=1.0, cmap="inferno")
-        axes.set_title(f"head {index + 1}: up to {head.max():.0%}", fontsize=8)
+        show_patches(axes, image, config, head, alpha=1.0, **_colours(_brightest(head)))
+        axes.set_title(f"head {index + 1}: up to {head.max():.1%}", fontsize=8)
     return figure
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    """Make a figure of no window and no global state."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _figure(image: np.ndarray, columns: int) -> tuple[Figure, list[Axes]]:
-    """Make a row of axes as tall as the image is at their width."""
-    figure = _new_figure(_WIDTH_INCHES, _WIDTH_INCHES / columns * _page_aspect(image) + 0.5)
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+def _brightest(attention: np.ndarray) -> float:
+    """Where the brightest colour begins: at the 99th percentile."""
+    # Of a head that looks at one patch alone that is 0, and no scale.
+    return float(np.percentile(attention, 99)) or float(attention.max())
 
 
-def _page_aspect(image: np.ndarray) -> float:
-    """Height by width, but no panorama and no ribbon: the figure stays within a page."""
-    return min(max(image.shape[0] / image.shape[1], 0.25), 2.0)
+def _colours(brightest: float) -> dict[str, Any]:
+    """Options of a picture whose colours follow the square root of its values."""
+    from matplotlib.colors import PowerNorm
 
-
-def _show(axes: Axes, image: np.ndarray) -> None:
-    """Draw an image in its own pixel coordinates."""
-    height, width = image.shape[:2]
-    axes.imshow(image, extent=(0, width, height, 0))
-    axes.axis("off")
-
-
-def _overlay(
-    axes: Axes, image: np.ndarray, config: SiglipVisionConfig, values: np.ndarray, **options: Any
-) -> None:
-    """Draw one value or colour for each patch over the part of the image that patches cover."""
-    height, width = image.shape[:2]
-    right, bottom = _covered(image, config)
-    axes.imshow(values, extent=(0, right, bottom, 0), interpolation="nearest", **options)
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.axis("off")
-
-
-def _covered(image: np.ndarray, config: SiglipVisionConfig) -> tuple[float, float]:
-    """Width and height, in the image's pixels, of what the patches cover."""
-    share = config.patches_per_side * config.patch_size / config.image_size
-    return image.shape[1] * share, image.shape[0] * share
-
-
-def _tile(images: np.ndarray, gap: int = 1) -> np.ndarray:
-    """Lay small images out in rows, white between them: (n, h, w, 3) -> (height, width, 3)."""
-    count, height, width, channels = images.shape
-    columns = math.ceil(math.sqrt(count * 4 / 3))
-    rows = math.ceil(count / columns)
-    padded = np.ones((rows * columns, height + gap, width + gap, channels))
-    padded[:count, :height, :width] = images
-    grid = padded.reshape(rows, columns, height + gap, width + gap, channels)
-    return grid.transpose(0, 2, 1, 3, 4).reshape(rows * (height + gap), columns * (width + gap), channels)
+    return {"cmap": "inferno", "norm": PowerNorm(0.5, vmin=0, vmax=brightest)}

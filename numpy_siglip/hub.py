@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def locate_model(model: str | Path, revision: str | None = None) -> Path:
     Raises
     ------
     CheckpointError
-        If nothing is there, huggingface_hub is not installed, or the download fails.
+        If nothing is there, huggingface_hub is not installed, the download fails, or a revision is
+        asked of a model that is not on the hub.
 
     Examples
     --------
@@ -44,10 +46,20 @@ def locate_model(model: str | Path, revision: str | None = None) -> Path:
         ...
     numpy_siglip.errors.CheckpointError: ./no/such/folder: no such file or folder
     """
-    if not str(model):
+    if not isinstance(model, (str, os.PathLike)) or not str(model):
         raise CheckpointError("no model named; give a folder, a .safetensors file or a hub id")
-    path = Path(model).expanduser()
-    if path.exists():
+    try:
+        path = Path(model).expanduser()
+        found = path.exists()
+    except RuntimeError as cause:  # the home folder of nobody
+        raise CheckpointError(f"{model}: no such file or folder ({cause})") from cause
+    except OSError as cause:
+        raise CheckpointError(f"{model}: cannot be read ({cause.strerror})") from cause
+    if found and revision is not None:
+        raise CheckpointError(
+            f"{model}: is here, and only a model on the hub has revisions; leave {revision!r} out"
+        )
+    if found:
         return path
     name = str(model)
     if isinstance(model, Path) or not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):

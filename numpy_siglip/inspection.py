@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import open_checkpoint
 from .configuration import SiglipVisionConfig
-from .hub import locate_model
 from .kernels.cost import FLOAT32_BYTES
+from .model_files import open_model
 from .vision_cost import total_cost, vision_costs
 from .weights import count_vision_parameters, find_vision_tensors
 
@@ -45,9 +44,7 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     >>> report["tokens"], report["tensors"][0]["name"], report["tensors"][0]["dtype"]
     (16, 'embeddings.patch_embedding.weight', 'F32')
     """
-    location = locate_model(model, revision)
-    config = SiglipVisionConfig.from_pretrained(location)
-    checkpoint = open_checkpoint(location)
+    location, checkpoint, config = open_model(model, revision)
     names = find_vision_tensors(checkpoint, config)
     costs = vision_costs(config)
     total = total_cost(costs)

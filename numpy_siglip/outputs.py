@@ -1,4 +1,4 @@
-"""What a tower returns: fields by name, by key, or by position, as in transformers."""
+"""What an image processor and a tower return: fields by name and by key, as in transformers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+
+
+class BatchFeature(dict[str, np.ndarray]):
+    """Result of an image processor: a dictionary whose values are attributes too.
+
+    Examples
+    --------
+    >>> inputs = BatchFeature(pixel_values=np.zeros((1, 3, 8, 8), np.float32))
+    >>> inputs.pixel_values is inputs["pixel_values"]
+    True
+    """
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; it has {', '.join(self)}") from None
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+# What a terminal obeys instead of showing it: control characters, line and paragraph separators,
+# changes of direction, and halves of characters, which stand for bytes of a file name that is no text.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def with_progress(
@@ -39,10 +44,23 @@ def with_progress(
     yield from items
 
 
+def on_one_line(text: str) -> str:
+    r"""A text with its control characters escaped, so that no name can break a line or move the cursor.
+
+    Examples
+    --------
+    >>> on_one_line("two\nlines and a \x1b[31mcolour")
+    'two\\nlines and a \\x1b[31mcolour'
+    """
+    return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+
+
 def write_line(text: str) -> None:
-    """Write a line to standard error, above the progress bar if there is one."""
+    """Write one line to standard error, above the progress bar if there is one."""
+    if sys.stderr is None:  # closed by whoever started this process
+        return
     tqdm = sys.modules.get("tqdm")
     if tqdm is not None:
-        tqdm.tqdm.write(text, file=sys.stderr)
+        tqdm.tqdm.write(on_one_line(text), file=sys.stderr)
     else:
-        print(text, file=sys.stderr)
+        print(on_one_line(text), file=sys.stderr)

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from .errors import CheckpointError, SiglipError
-from .hub import locate_model
+from .checkpoint import Checkpoint
+from .checks import is_finite, shown
+from .configuration import SiglipVisionConfig
+from .errors import ConfigError, SiglipError
 from .image_processing import SiglipImageProcessor
 from .kernels.backend import DEFAULT_BACKEND
+from .model_files import open_model
 from .trace import layer_path
-from .vision import SiglipVisionModel
+from .vision import SiglipVisionModel, choose_backend
+from .weights import find_vision_tensors
 
 DEFAULT_TOLERANCE = 1e-4
 _SEED = 0
@@ -30,9 +34,11 @@ class StageComparison:
     stage: str
     shape: tuple[int, ...]
     max_difference: float
-    """Largest absolute difference of two elements; infinite if the shapes or the NaNs differ."""
+    """Largest absolute difference of two elements; infinite if there is a problem."""
     relative_difference: float
     """The same, divided by the largest magnitude in transformers' array."""
+    problem: str = ""
+    """Why the arrays cannot be compared: their shapes differ, or one of them is not finite; or empty."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +66,23 @@ def compare_arrays(stage: str, ours: np.ndarray, theirs: np.ndarray) -> StageCom
     --------
     >>> compare_arrays("head", np.array([1.0, 2.5]), np.array([1.0, 2.0])).relative_difference
     0.25
-    >>> compare_arrays("head", np.array([np.nan]), np.array([1.0])).max_difference
-    inf
+    >>> compare_arrays("head", np.array([np.nan]), np.array([1.0])).problem
+    'not finite in this package'
     """
-    if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-        return StageComparison(stage, ours.shape, np.inf, np.inf)
+    if problem := _problem(ours, theirs):
+        return StageComparison(stage, ours.shape, np.inf, np.inf, problem)
     difference = float(np.abs(ours.astype(np.float64) - theirs).max(initial=0))
     magnitude = float(np.abs(theirs).max(initial=0))
     relative = difference / magnitude if magnitude else (np.inf if difference else 0.0)
     return StageComparison(stage, ours.shape, difference, relative)
+
+
+def _problem(ours: np.ndarray, theirs: np.ndarray) -> str:
+    if ours.shape != theirs.shape:
+        return f"of shape {ours.shape} in this package and {theirs.shape} in transformers"
+    sides = {"this package": ours, "transformers": theirs}
+    broken = [side for side, array in sides.items() if not np.isfinite(array).all()]
+    return f"not finite in {' and in '.join(broken)}" if broken else ""
 
 
 def validate_model(
@@ -84,7 +98,9 @@ def validate_model(
     Parameters
     ----------
     model : str or Path
-        A folder or a hub id that transformers' ``SiglipVisionModel`` opens.
+        A folder, a file or a hub id, as for `SiglipVisionModel.from_pretrained`. transformers' model
+        is built from the same configuration and filled with the same tensors, and then computes by
+        itself, so that any checkpoint this package opens can be compared.
     images : list of images, optional
         Anything `SiglipImageProcessor` takes; the preprocessing is then compared too. Without them,
         seeded noise is put through both models.
@@ -98,32 +114,45 @@ def validate_model(
     Raises
     ------
     SiglipError
-        If transformers or torch is not installed.
+        If transformers or torch is not installed, or an image cannot be read.
+    ConfigError
+        If ``tolerance`` is no number from 0 on, there is no such backend, or the configuration is missing,
+        unreadable or impossible.
     CheckpointError
-        If transformers cannot fill its model from the checkpoint.
+        If weights are missing, damaged, or do not fit the configuration.
+
+    Examples
+    --------
+    >>> from numpy_siglip.validation import validate_model
+    >>> validation = validate_model(model_folder)
+    >>> validation.first_divergence is None, validation.stages[-1].stage
+    (True, 'head')
     """
+    if not is_finite(tolerance) or tolerance < 0:
+        raise ConfigError(f"tolerance is {shown(tolerance)}; it must be a number that is not negative")
     transformers = _import_transformers()
-    location = locate_model(model, revision)
-    ours = SiglipVisionModel.from_pretrained(location, backend=backend)
-    folder = location if location.is_dir() else location.parent
+    ops = choose_backend(backend)
+    location, checkpoint, config = open_model(model, revision)
+    ours = SiglipVisionModel.from_checkpoint(checkpoint, config, ops)
     comparisons: list[StageComparison] = []
     if images:
         pixel_values = SiglipImageProcessor.from_pretrained(location)(images)["pixel_values"]
+        folder = location if location.is_dir() else location.parent
         comparisons.append(
             compare_arrays("pixel_values", pixel_values, _transformers_pixels(transformers, folder, images))
         )
     else:
-        size = ours.config.image_size
-        shape = (1, ours.config.num_channels, size, size)
+        shape = (1, config.num_channels, config.image_size, config.image_size)
         pixel_values = np.random.default_rng(_SEED).uniform(-1, 1, shape).astype(np.float32)
-    theirs = transformers_stages(_transformers_model(transformers, folder), pixel_values)
+    theirs = transformers_stages(_transformers_model(transformers, checkpoint, config), pixel_values)
 
     def compare(stage: str, array: np.ndarray) -> None:
         if stage in theirs:  # pooling weights, which torch averages over heads, are not
             other = theirs.pop(stage)
             comparisons.append(compare_arrays(stage, array, other.reshape(array.shape)))
 
-    ours.trace(pixel_values, compare)
+    with np.errstate(all="ignore"):  # a stage that is not finite is told as such
+        ours.trace(pixel_values, compare)
     return Validation(tuple(comparisons), tolerance)
 
 
@@ -187,6 +216,7 @@ def format_validation(validation: Validation) -> str:
     lines = [f"{'stage':<{width}}  {'largest difference':>18}  {'relative':>9}"]
     for stage in validation.stages:
         mark = "" if stage.relative_difference <= validation.tolerance else "  beyond tolerance"
+        mark = f"  {stage.problem}" if stage.problem else mark
         lines.append(
             f"{stage.stage:<{width}}  {stage.max_difference:>18.3g}  {stage.relative_difference:>9.2g}{mark}"
         )
@@ -196,6 +226,8 @@ def format_validation(validation: Validation) -> str:
             f"equal: every stage is within {validation.tolerance:g} of transformers; "
             f"the furthest is {worst.stage} at {worst.relative_difference:.2g}"
         )
+    elif first.problem:
+        lines.append(f"not comparable: the first such stage is {first.stage}, {first.problem}")
     else:
         lines.append(f"not equal: the first stage beyond {validation.tolerance:g} is {first.stage}")
     return "\n".join(lines)
@@ -215,15 +247,23 @@ def _import_transformers() -> Any:
     return transformers
 
 
-def _transformers_model(transformers: Any, folder: Path) -> Any:
-    model, info = transformers.SiglipVisionModel.from_pretrained(
-        folder, attn_implementation="eager", dtype="float32", output_loading_info=True
+def _transformers_model(transformers: Any, checkpoint: Checkpoint, config: SiglipVisionConfig) -> Any:
+    """Their model of this configuration, each of its parameters filled from the checkpoint."""
+    import torch
+
+    model = transformers.SiglipVisionModel._from_config(
+        transformers.SiglipVisionConfig(**config.to_dict()), attn_implementation="eager"
     )
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:3])
-        raise CheckpointError(
-            f"{folder}: transformers' SiglipVisionModel does not find {missing} in this checkpoint"
-        )
+    prefix = "vision_model." if hasattr(model, "vision_model") else ""  # in releases before 5.8
+    model.load_state_dict(
+        {
+            # A copy, since torch does not take the read-only views of the file.
+            prefix + name: torch.from_numpy(np.array(checkpoint.tensor(stored)))
+            for name, stored in find_vision_tensors(checkpoint, config).items()
+        },
+        strict=True,
+        assign=True,
+    )
     return model.eval()
 
 

@@ -13,15 +13,43 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import Checkpoint
 from .configuration import SiglipVisionConfig
 from .encoder import encoder_layer
-from .errors import ImageError, SiglipError
-from .hub import locate_model
+from .errors import ConfigError, ImageError, SiglipError
 from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
+from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
 from .trace import Listener, Stage, layer_path
 from .weights import PoolingHeadWeights, VisionWeights, load_vision_weights
+
+
+def choose_backend(name: str, threads: int | None = None) -> Backend:
+    """The table of operations of this name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such backend, or it cannot use that many threads.
+    SiglipError
+        If what it needs is not installed.
+
+    Examples
+    --------
+    >>> choose_backend("abacus")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ConfigError: unknown backend 'abacus'; there are: numba, numpy
+    """
+    try:
+        return get_backend(name, threads)
+    except ImportError as cause:
+        raise SiglipError(
+            f"{cause.name} is not installed, and compiles the operations: pip install numba, "
+            'or choose backend="numpy"'
+        ) from cause
+    except ValueError as cause:
+        raise ConfigError(str(cause)) from cause
 
 
 class SiglipVisionModel:
@@ -86,20 +114,20 @@ class SiglipVisionModel:
         Raises
         ------
         ConfigError
-            If the configuration is missing, unreadable or impossible.
+            If the configuration is missing, unreadable or impossible, there is no such backend, or it
+            cannot use that many threads.
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipVisionModel
+        >>> SiglipVisionModel.from_pretrained(model_folder, backend="numpy").config.image_size
+        44
         """
-        try:
-            ops = get_backend(backend, threads)
-        except ImportError as cause:
-            raise SiglipError(
-                f"{cause.name} is not installed, and compiles the operations: pip install numba, "
-                'or choose backend="numpy"'
-            ) from cause
-        location = locate_model(model, revision)
-        config = config or SiglipVisionConfig.from_pretrained(location)
-        return cls.from_checkpoint(open_checkpoint(location), config, ops)
+        ops = choose_backend(backend, threads)
+        files = open_model(model, revision, config)
+        return cls.from_checkpoint(files.checkpoint, files.config, ops)
 
     @classmethod
     def from_checkpoint(

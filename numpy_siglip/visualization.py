@@ -11,14 +11,14 @@ Five pictures, each drawn by a function of `numpy_siglip.figures`:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from .atomic_write import atomic_write
-from .checkpoint import open_checkpoint
-from .configuration import SiglipVisionConfig
+from .embeddings import require_finite
 from .errors import SiglipError
 from .figures import (
     draw_patch_filters,
@@ -27,17 +27,18 @@ from .figures import (
     draw_position_similarity,
     draw_token_colours,
 )
-from .hub import locate_model
 from .image_processing import SiglipImageProcessor
 from .images import load_image
-from .kernels.backend import DEFAULT_BACKEND, get_backend
-from .vision import SiglipVisionModel
+from .kernels.backend import DEFAULT_BACKEND
+from .model_files import open_model
+from .vision import SiglipVisionModel, choose_backend
 from .weights import find_vision_tensors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 110
+_MARGIN_INCHES = 0.08
 
 
 def visualize(
@@ -70,35 +71,55 @@ def visualize(
     Raises
     ------
     SiglipError
-        If matplotlib is not installed, or the image or the checkpoint cannot be read.
+        If matplotlib is not installed.
+    ImageError
+        If the image cannot be read.
+    ConfigError
+        If the configuration or the preprocessing is missing, unreadable or impossible, or there is no such
+        backend.
+    CheckpointError
+        If weights are missing, damaged or not finite, or do not fit the configuration.
+    OSError
+        If the pictures cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from numpy_siglip.visualization import visualize
+    >>> [picture.stem for picture in visualize(photo, model_folder, tempfile.mkdtemp())][:2]
+    ['patch_grid', 'patch_filters']
     """
     _require_matplotlib()
-    location = locate_model(model, revision)
-    photo = load_image(image)
+    ops = choose_backend(backend)
+    location, checkpoint, config = open_model(model, revision)
     processor = SiglipImageProcessor.from_pretrained(location)
-    config = SiglipVisionConfig.from_pretrained(location)
-    checkpoint = open_checkpoint(location)
-    tower = SiglipVisionModel.from_checkpoint(checkpoint, config, get_backend(backend))
+    photo = load_image(image)
+    tower = SiglipVisionModel.from_checkpoint(checkpoint, config, ops)
     stages: dict[str, np.ndarray] = {}
 
     def keep(name: str, array: np.ndarray) -> None:
         if name in ("post_layernorm", "head/attention/weights"):
             stages[name] = array[0]
 
-    tower.trace(processor(photo)["pixel_values"], keep)
+    pixel_values = processor(photo)["pixel_values"]
+    with np.errstate(all="ignore"):  # what overflows is told below, in one error
+        tower.trace(pixel_values, keep)
     names = find_vision_tensors(checkpoint, config)
-    shown = displayed_image(photo, processor)
     positions = checkpoint.tensor(names["embeddings.position_embedding.weight"])
-    pictures = {
+    filters = checkpoint.tensor(names["embeddings.patch_embedding.weight"])
+    for results in (*stages.values(), positions, filters):
+        require_finite(results, pixel_values, str(location))
+    shown = displayed_image(photo, processor)
+    figures = {
         "patch_grid": draw_patch_grid(shown, config),
-        "patch_filters": draw_patch_filters(checkpoint.tensor(names["embeddings.patch_embedding.weight"])),
+        "patch_filters": draw_patch_filters(filters),
         "position_similarity": draw_position_similarity(positions),
         "token_colours": draw_token_colours(shown, config, stages["post_layernorm"]),
     }
     if "head/attention/weights" in stages:
         attention = stages["head/attention/weights"][:, 0]  # (H, 1, T) -> (H, T)
-        pictures["pooling_attention"] = draw_pooling_attention(shown, config, attention)
-    return [_save(figure, Path(output) / f"{name}.png") for name, figure in pictures.items()]
+        figures["pooling_attention"] = draw_pooling_attention(shown, config, attention)
+    return _save({Path(output) / f"{name}.png": figure for name, figure in figures.items()})
 
 
 def displayed_image(photo: Any, processor: SiglipImageProcessor) -> np.ndarray:
@@ -118,8 +139,14 @@ def _require_matplotlib() -> None:
         ) from cause
 
 
-def _save(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as stream:
-        figure.savefig(stream, format="png", dpi=_DPI)
-    return path
+def _save(figures: dict[Path, Figure]) -> list[Path]:
+    def writer(figure: Figure) -> Callable[[BinaryIO], object]:
+        # What a figure's fixed aspects leave empty at its edges is cut off.
+        return lambda stream: figure.savefig(
+            stream, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=_MARGIN_INCHES
+        )
+
+    for path in figures:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write({path: writer(figure) for path, figure in figures.items()})
+    return list(figures)

@@ -19,13 +19,17 @@ KERNELS = REPOSITORY / "kernels"
 # anything from the ranks above.
 ORDER = [
     ["errors", "outputs", "trace", "progress", "atomic_write"],
+    ["checks"],
     ["json_file", "images"],
     ["hub"],
+    ["image_pixels", "image_settings", "embeddings"],
     ["configuration", "checkpoint", "image_processing"],
+    ["model_files"],
     ["vision_cost", "weights"],
     ["encoder", "published", "inspection"],
     ["vision"],
     ["embedder", "validation"],
+    ["figure_layout"],
     ["embed_files", "figures"],
     ["visualization"],
     ["command_line"],

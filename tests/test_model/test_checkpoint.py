@@ -12,7 +12,14 @@ import torch
 from checkpoints import TOY, realistic_weights, transformers_full_model
 from safetensors.numpy import load_file, save_file
 
-from numpy_siglip import CheckpointError, ConfigError, SiglipVisionConfig, SiglipVisionModel
+from numpy_siglip import (
+    CheckpointError,
+    ConfigError,
+    Embedder,
+    SiglipConfig,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
 from numpy_siglip.checkpoint import open_checkpoint
 from numpy_siglip.weights import vision_tensor_shapes
 
@@ -305,17 +312,70 @@ def test_a_malformed_index_is_named(weight_map, sharded_folder):
 def test_missing_things_are_named(tmp_path, flat_folder):
     with pytest.raises(CheckpointError, match=r"no/such/folder: no such file or folder"):
         SiglipVisionModel.from_pretrained("./no/such/folder")
-    with pytest.raises(ConfigError, match=rf"{tmp_path}: no config.json"):
-        SiglipVisionModel.from_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=rf"{tmp_path}: no model.safetensors"):
         SiglipVisionModel.from_pretrained(tmp_path)
+    shutil.copy(flat_folder / "model.safetensors", tmp_path)
+    with pytest.raises(ConfigError, match=rf"{tmp_path}: no config.json"):
+        SiglipVisionModel.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"config\.json: not a \.safetensors file"):
         SiglipVisionModel.from_pretrained(tmp_path / "config.json")
     for name in ("a", "b"):
         shutil.copy(flat_folder / "model.safetensors", tmp_path / f"{name}.safetensors")
     with pytest.raises(CheckpointError, match=r"several weight files \(a\.safetensors, b\.safetensors\)"):
         SiglipVisionModel.from_pretrained(tmp_path)
+
+
+def test_what_is_there_and_cannot_be_opened_is_named_with_the_reason(tmp_path, monkeypatch):
+    """A folder in the weights' place, a link to nothing and a link to itself are not damaged files."""
+    weights = tmp_path / "model.safetensors"
+    weights.mkdir()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read \(Is a directory\)"):
+        SiglipVisionModel.from_pretrained(tmp_path)
+    weights.rmdir()
+    for target, reason in (("nothing", "No such file"), (weights.name, "Too many levels of symbolic links")):
+        weights.symlink_to(target)
+        with pytest.raises(CheckpointError, match=rf"model\.safetensors: cannot be read \({reason}"):
+            SiglipVisionModel.from_pretrained(tmp_path)
+        weights.unlink()
+    weights.write_bytes(b"")
+    monkeypatch.setattr(type(tmp_path), "open", _denied)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read \(Permission denied\)"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(tmp_path), "iterdir", _denied)
+    with pytest.raises(CheckpointError, match=rf"^{tmp_path}: cannot be read \(Permission denied\)"):
+        open_checkpoint(tmp_path)
+
+
+def _denied(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_the_wrong_thing_is_named_before_what_it_lacks(photos, tmp_path):
+    """Not that a photograph, or a folder of photographs, has no config.json."""
+    for loader in (SiglipVisionModel, Embedder):
+        for wrong in (photos[0], "/dev/null"):
+            with pytest.raises(CheckpointError, match=rf"^{wrong}: not a \.safetensors file, nor a folder"):
+                loader.from_pretrained(wrong)
+        with pytest.raises(CheckpointError, match=r"no model\.safetensors .*; name a folder that holds"):
+            loader.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("config", [{}, {"hidden_size": 33}, "config.json", 5])
+def test_a_config_of_another_type_is_refused(config, flat_folder):
+    with pytest.raises(
+        ConfigError, match=r"it must be a SiglipVisionConfig, which SiglipVisionConfig.from_d"
+    ):
+        SiglipVisionModel.from_pretrained(flat_folder, config=config)
+
+
+def test_a_config_of_a_full_model_is_taken(flat_folder):
+    config = SiglipConfig.from_pretrained(flat_folder)
+    assert SiglipVisionModel.from_pretrained(flat_folder, config=config).config == config.vision_config
 
 
 def test_a_config_of_another_model_is_told_by_shape(flat_folder):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,10 @@ import torch
 import transformers
 from comparison import assert_close
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import numpy_siglip
-from numpy_siglip import Embedder
+from numpy_siglip import Embedder, load_image
 from numpy_siglip.command_line import main
 
 
@@ -111,29 +114,156 @@ def test_embed_keeps_what_is_done_when_interrupted(toy_folder, photos, tmp_path,
     assert "interrupted after 2 of 4 images" in capsys.readouterr().err
 
 
-def test_embed_leaves_nothing_half_written(toy_folder, photos, tmp_path, monkeypatch, capsys):
-    def full_disk(stream, array):
-        stream.write(b"half")
-        raise OSError(28, "No space left on device", "o.npy")
-
-    monkeypatch.setattr(np, "save", full_disk)
-    assert _run("embed", photos[0], "--model", toy_folder, "--output", tmp_path / "o.npy") == 2
-    assert "No space left on device" in _error(capsys)
-    assert list(tmp_path.iterdir()) == []
+def test_a_disk_that_fills_up_leaves_nothing_half_written(toy_folder, photos, tmp_path):
+    """A limit on the size of files stands for the full disk; it lets the list through and not the array."""
+    resource = pytest.importorskip("resource")
+    (tmp_path / "o.npy").write_bytes(b"from before")
+    result = _process(
+        *("embed", *photos, "--model", toy_folder, "--output", "o.npy", "--quiet"),
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)),
+    )
+    assert result.returncode == 2
+    assert result.stderr == "numpy-siglip: error: o.npy: cannot be written (File too large)\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["o.npy"]
+    assert (tmp_path / "o.npy").read_bytes() == b"from before"
 
 
 @pytest.mark.parametrize(
-    ("output", "message"), [("o.npz", "must be called something.npy"), ("no/o.npy", "no such folder")]
+    ("output", "message"),
+    [
+        ("o.npz", "must be called something.npy"),
+        ("no/o.npy", "no such folder"),
+        ("folder.npy", "folder.npy: cannot be written (a folder of this name is in the way)"),
+        ("listed.npy", "listed.paths.txt: cannot be written (a folder of this name is in the way)"),
+        ("n" * 300 + ".npy", ".npy: cannot be written (File name too long)"),
+    ],
 )
-def test_embed_looks_at_the_output_before_it_works(output, message, toy_folder, photos, tmp_path, capsys):
-    assert _run("embed", photos[0], "--model", toy_folder, "--output", tmp_path / output) == 2
+def test_embed_looks_at_the_output_before_it_works(output, message, photos, tmp_path, capsys):
+    """Even before it opens the model, which here is not there."""
+    for folder in ("folder.npy", "listed.paths.txt"):
+        (tmp_path / folder).mkdir()
+    assert _run("embed", photos[0], "--model", tmp_path / "none", "--output", tmp_path / output) == 2
     assert message in _error(capsys)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(photos, tmp_path, monkeypatch, capsys):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied", "/some/temporary/name")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", denied)
+    assert _run("embed", photos[0], "--model", "./none", "--output", tmp_path / "o.npy") == 2
+    assert _error(capsys) == (
+        f"numpy-siglip: error: {tmp_path / 'o.npy'}: cannot be written (Permission denied)"
+    )
 
 
 def test_embed_an_empty_folder(toy_folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert _run("embed", tmp_path / "empty", "--model", toy_folder, "--output", tmp_path / "o.npy") == 2
     assert _error(capsys) == f"numpy-siglip: error: no image files in {tmp_path / 'empty'}"
+
+
+def test_embed_reports_what_it_cannot_reach_and_goes_on(toy_folder, photos, tmp_path, capsys):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link.jpg").symlink_to("nowhere")
+    too_long, url = "n" * 300, "https://example.com/a.jpg"
+    images = [too_long, folder, url, photos[0]]
+    assert _run("embed", *images, "--model", toy_folder, "--output", tmp_path / "o.npy") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"numpy-siglip: skipped: {too_long}: cannot be read (File name too long)"
+    assert lines[1] == (
+        f"numpy-siglip: skipped: {folder / 'link.jpg'}: a link to nowhere, which is not there"
+    )
+    assert lines[2].startswith(f"numpy-siglip: skipped: {url}: a URL, which is not fetched")
+    assert (tmp_path / "o.paths.txt").read_text().splitlines() == [str(photos[0])]
+
+
+def test_embed_an_empty_name(toy_folder, tmp_path, capsys):
+    assert _run("embed", "", "--model", toy_folder, "--output", tmp_path / "o.npy") == 2
+    assert "an image's name is empty" in _error(capsys)
+
+
+@pytest.mark.parametrize("line_break", "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
+def test_names_that_would_be_two_lines_of_the_list_are_refused(
+    line_break, toy_folder, photos, tmp_path, capsys
+):
+    for name in (f"a{line_break}b.jpg", f"end.jpg{line_break}"):
+        odd = shutil.copy(photos[0], tmp_path / name)
+        arguments = ("--model", toy_folder, "--output", tmp_path / "o.npy", "--quiet")
+        assert _run("embed", odd, photos[1], *arguments) == 1
+        assert "a line break in its name" in _error(capsys)
+        assert (tmp_path / "o.paths.txt").read_text().splitlines() == [str(photos[1])]
+
+
+def test_control_characters_of_a_name_stay_in_their_line(toy_folder, tmp_path, capsys):
+    odd = tmp_path / "new\nline and \x1b[31mred.jpg"
+    assert _run("embed", odd, "--model", odd, "--output", tmp_path / "o.npy") == 2
+    assert _error(capsys).endswith(r"new\nline and \x1b[31mred.jpg: no such file or folder")
+    with pytest.raises(SystemExit):
+        main(["embed", "a.jpg", "--model", "m", "--output", "o.npy", "--\x1b[31mred"])
+    assert capsys.readouterr().err.splitlines()[-1].endswith(r"unrecognized arguments: --\x1b[31mred")
+
+
+def test_images_that_fit_no_model_are_skipped(toy_folder, photos, tmp_path, capsys):
+    """With shortest_edge an image keeps its aspect, and only squares have the model's size."""
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    (folder / "preprocessor_config.json").write_text(json.dumps({"size": {"shortest_edge": 44}}))
+    for name, size in (("square", (60, 60)), ("wide", (90, 60)), ("tall", (60, 90))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    images = sorted(tmp_path.glob("*.png"))
+    assert _run("embed", *images, "--model", folder, "--output", tmp_path / "o.npy", "--quiet") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert "tall.png: becomes 66 x 44 pixels" in lines[0]
+    assert "wide.png: becomes 44 x 66 pixels" in lines[1]
+    assert (tmp_path / "o.paths.txt").read_text().splitlines() == [str(tmp_path / "square.png")]
+
+
+@pytest.mark.parametrize("command", ["embed", "visualize"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_weights_that_are_not_finite_are_one_error(command, value, toy_folder, photos, tmp_path, capsys):
+    """And no warning, which here would be an error of its own."""
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    tensors = load_file(folder / "model.safetensors")
+    tensors = {name: np.full_like(tensor, value) for name, tensor in tensors.items()}
+    save_file(tensors, folder / "model.safetensors")
+    output = tmp_path / "o.npy"
+    assert _run(command, photos[0], "--model", folder, "--output", output) == 2
+    assert _error(capsys).startswith(f"numpy-siglip: error: {folder}: the results are not finite")
+    assert not output.exists()
+
+
+def test_large_photographs_are_read_without_a_warning(toy_folder, photos, tmp_path, monkeypatch, capsys):
+    """Pillow warns of 90 megapixels, and refuses only 180; here its limit is lowered."""
+    width, height = load_image(photos[0]).size
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", width * height - 1)
+    arguments = ("--model", toy_folder, "--output", tmp_path / "o.npy", "--quiet")
+    assert _run("embed", photos[0], *arguments) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_other_warnings_are_one_line(toy_folder, photos, tmp_path, monkeypatch, capsys):
+    def warns(*_, **__):
+        warnings.warn("something\nodd", UserWarning, stacklevel=1)
+        return {}
+
+    monkeypatch.setattr("numpy_siglip.inspection.inspect_model", warns)
+    monkeypatch.setattr("numpy_siglip.inspection.format_report", lambda _: "report")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert _run("inspect", "--model", toy_folder) == 0
+    assert _error(capsys) == r"numpy-siglip: warning: something\nodd"
+
+
+def test_too_little_memory_is_one_error(toy_folder, monkeypatch, capsys):
+    def fails(*_, **__):
+        np.empty((10**7, 10**7))
+
+    monkeypatch.setattr("numpy_siglip.inspection.inspect_model", fails)
+    assert _run("inspect", "--model", toy_folder) == 2
+    assert _error(capsys).startswith("numpy-siglip: error: not enough memory: Unable to allocate")
 
 
 def test_embed_refuses_a_tower_without_head(toy_folder, photos, tmp_path, capsys):
@@ -203,6 +333,12 @@ def test_validate_fails_at_a_tolerance_of_nothing(toy_folder, capsys):
     assert "not equal: the first stage beyond 0 is " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "inf"])
+def test_validate_refuses_a_tolerance_that_means_nothing(tolerance, toy_folder, capsys):
+    assert _run("validate", "--model", toy_folder, f"--tolerance={tolerance}") == 2
+    assert "it must be a number that is not negative" in _error(capsys)
+
+
 @pytest.mark.parametrize("command", ["embed", "inspect", "validate", "visualize"])
 def test_errors_are_one_line_and_status_2(command, photos, tmp_path, capsys):
     images = [] if command == "inspect" else [photos[0]]
@@ -220,10 +356,12 @@ def test_wrong_usage_is_status_2(arguments, capsys):
     assert "usage: numpy-siglip" in capsys.readouterr().err
 
 
-def test_batch_size_must_be_positive(toy_folder, capsys):
-    with pytest.raises(SystemExit):
-        _run("embed", "a.jpg", "--model", toy_folder, "--output", "o.npy", "--batch-size", "0")
-    assert "'0' is not a positive whole number" in capsys.readouterr().err
+@pytest.mark.parametrize("size", ["0", "-1", "2.5", "eight", "99999999999999999999999", "9" * 5000])
+def test_batch_size_must_be_a_sensible_number(size, toy_folder, capsys):
+    with pytest.raises(SystemExit) as caught:
+        _run("embed", "a.jpg", "--model", toy_folder, "--output", "o.npy", f"--batch-size={size}")
+    assert caught.value.code == 2
+    assert "is not a positive whole number of images" in capsys.readouterr().err
 
 
 def _process(*arguments, **options) -> subprocess.CompletedProcess:
@@ -256,6 +394,37 @@ def test_a_reader_that_leaves_is_no_error(toy_folder):
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.count("\n") == 1
     assert result.stderr == ""
+
+
+def _shell(command: str) -> subprocess.CompletedProcess:
+    script = f"{sys.executable} -m numpy_siglip {command}"
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_closed_streams_are_no_traceback(toy_folder, photos, tmp_path):
+    result = _shell("inspect --published >&-")
+    assert result.returncode == 2
+    assert result.stderr == "numpy-siglip: error: standard output is closed, and the result goes there\n"
+    embed = f"embed {photos[0]} {photos[1]} --model {toy_folder} --output {tmp_path / 'o.npy'}"
+    assert _shell(f"{embed} >&-").returncode == 0
+    assert _shell(f"{embed} 2>&-").returncode == 0
+    assert len(np.load(tmp_path / "o.npy")) == 2
+    assert _shell("inspect --model ./none 2>&-").stdout == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+def test_a_full_disk_behind_standard_output_is_one_error():
+    result = _shell("inspect --published > /dev/full")
+    assert result.returncode == 2
+    assert result.stderr == "numpy-siglip: error: standard output: No space left on device\n"
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(toy_folder, tmp_path):
+    folder = shutil.copytree(toy_folder, tmp_path / "katze-\u732b-\x1b[31m")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = _process("inspect", "--model", folder, env=environment)
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[0] == rf"{tmp_path}/katze-\u732b-\x1b[31m"
 
 
 def test_the_process_embeds_without_torch(toy_folder, photos, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import transformers
 
@@ -139,6 +140,16 @@ def test_towers_of_larger_models(model, tmp_path):
         ),
         ({"model_type": "siglip", "vision_config": {"model_type": "siglip2_vision_model"}}, "vision_config"),
         ({"vision_config": 5}, "vision_config"),
+        ({"layer_norm_eps": 10**400}, "layer_norm_eps"),
+        ({"layer_norm_eps": 1e300}, "layer_norm_eps"),
+        ({"attention_dropout": 10**400}, "attention_dropout"),
+        ({"image_size": 10**400}, "image_size"),
+        ({"image_size": 10**6}, "image_size"),
+        ({"patch_size": 10**6, "image_size": 10**6}, "image_size"),
+        ({"hidden_size": 10**30}, "hidden_size"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
+        ({"num_channels": 10**9}, "num_channels"),
     ],
 )
 def test_impossible_values_name_their_field(values, field, tmp_path):
@@ -157,6 +168,8 @@ def test_impossible_values_name_their_field(values, field, tmp_path):
         (b"{", "not valid JSON"),
         (b"\xff\xfe\x00", "not valid JSON"),
         (b"[1, 2]", "holds a list"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
     ],
 )
 def test_unreadable_files_are_named(content, message, tmp_path):
@@ -164,6 +177,35 @@ def test_unreadable_files_are_named(content, message, tmp_path):
         (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ConfigError, match=f"^{tmp_path}.*{message}"):
         SiglipVisionConfig.from_pretrained(tmp_path)
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_missing(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(ConfigError, match=r"config\.json: cannot be read \(Is a directory\)"):
+        SiglipVisionConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("values", [None, [1], "config.json", 5])
+def test_what_is_no_mapping_is_refused(values):
+    for read in (SiglipVisionConfig.from_dict, SiglipConfig.from_dict):
+        with pytest.raises(ConfigError, match=r"^the configuration is .*; it must be a mapping"):
+            read(values)
+    if values is not None:
+        with pytest.raises(ConfigError, match=r"^vision_config is .*; it must be a mapping"):
+            SiglipConfig(vision_config=values)
+
+
+def test_a_full_configuration_takes_what_transformers_takes():
+    assert SiglipConfig(vision_config=None) == SiglipConfig()
+    assert SiglipConfig({"image_size": 384}).vision_config == SiglipVisionConfig(image_size=384)
+    with pytest.raises(ConfigError, match=r"^image_size"):
+        SiglipConfig({"image_size": 0})
+
+
+def test_numpys_numbers_are_numbers():
+    config = SiglipVisionConfig(image_size=np.int64(32), layer_norm_eps=np.float32(0.5))
+    assert config == SiglipVisionConfig(image_size=32, layer_norm_eps=0.5)
+    assert json.loads(json.dumps(config.to_dict()["image_size"])) == 32
 
 
 def test_configurations_are_frozen_and_comparable():

@@ -1,14 +1,29 @@
 from __future__ import annotations
 
+import json
+import shutil
+import warnings
+
 import numpy as np
 import pytest
 import torch
 import transformers
+from checkpoints import TOY, save_image_processor, transformers_vision_model
 from comparison import assert_close
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
-from numpy_siglip import CheckpointError, Embedder, ImageError, SiglipVisionConfig, SiglipVisionModel
-from numpy_siglip.embedder import in_batches, normalize_rows
+from numpy_siglip import (
+    CheckpointError,
+    ConfigError,
+    Embedder,
+    ImageError,
+    SiglipImageProcessor,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+from numpy_siglip.embedder import in_batches
+from numpy_siglip.embeddings import normalize_rows
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +46,14 @@ def test_rows_have_length_one_unless_asked_otherwise(embedder, photos):
     raw = embedder.embed_images(photos, normalize=False)
     assert_close(normalize_rows(raw), normalized, relative=1e-6)
     assert np.abs(np.linalg.norm(raw, axis=1) - 1).min() > 0.1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1, 1e30, 1e38])
+def test_lengths_neither_overflow_nor_vanish(scale):
+    rows = np.array([[0.5, -2, 1], [0, 0, 0]], np.float32)
+    scaled = normalize_rows(rows * np.float32(scale))
+    assert scaled.dtype == np.float32
+    assert_close(scaled, normalize_rows(rows), relative=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
@@ -79,8 +102,70 @@ def test_a_stream_is_read_one_batch_at_a_time(embedder, photos):
 def test_errors_name_the_image(embedder, photos, tmp_path):
     with pytest.raises(ImageError, match=r"missing\.jpg: no such file"):
         embedder.embed_images([photos[0], tmp_path / "missing.jpg"])
-    with pytest.raises(ImageError, match="batch_size is 0"):
-        embedder.embed_images(photos, batch_size=0)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "8", None, True, 10**30])
+def test_impossible_batch_sizes_are_named(batch_size, embedder, photos):
+    with pytest.raises(ConfigError, match=r"batch_size is .*; it must be a positive integer"):
+        embedder.embed_images(photos, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("images", [None, 5, object()])
+def test_what_is_no_image_is_an_image_error(images, embedder):
+    with pytest.raises(ImageError):
+        embedder.embed_images(images)
+
+
+@pytest.fixture
+def broken(toy_folder, tmp_path):
+    """The toy model with one tensor replaced by a constant."""
+
+    def make(name: str, value: float):
+        folder = shutil.copytree(toy_folder, tmp_path / "broken")
+        tensors = load_file(folder / "model.safetensors")
+        save_file({**tensors, name: np.full_like(tensors[name], value)}, folder / "model.safetensors")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_weights_that_give_no_finite_embedding_are_an_error_and_no_warning(value, broken, photos):
+    folder = broken("post_layernorm.weight", value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(CheckpointError, match=rf"^{folder}: the results are not finite, so the check"):
+            Embedder.from_pretrained(folder).embed_images(photos)
+
+
+def test_pixels_that_are_not_finite_are_not_the_checkpoints_fault(embedder):
+    with pytest.raises(ImageError, match="pixel_values holds NaN or infinite numbers"):
+        embedder.embed_pixel_values(np.full((1, 3, 44, 44), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("size", [{"height": 32, "width": 32}, {"height": 44, "width": 60}])
+def test_preprocessing_of_another_size_is_told_when_the_model_is_loaded(size, toy_folder, tmp_path, embedder):
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    (folder / "preprocessor_config.json").write_text(json.dumps({"size": size}))
+    message = f"a size of {size['height']} x {size['width']} pixels, but image_size is 44"
+    with pytest.raises(ConfigError, match=message) as caught:
+        Embedder.from_pretrained(folder)
+    assert str(folder / "preprocessor_config.json") in str(caught.value)
+    assert "config.json beside it" in str(caught.value)
+    with pytest.raises(ConfigError, match=message):
+        Embedder(embedder.model, SiglipImageProcessor(size=size))
+
+
+def test_a_tower_of_one_channel_is_told_when_the_model_is_loaded(tmp_path):
+    transformers_vision_model(**{**TOY, "num_channels": 1}).save_pretrained(tmp_path)
+    save_image_processor(tmp_path, 44)
+    with pytest.raises(ConfigError, match="preprocessed to 3 channels, but num_channels is 1"):
+        Embedder.from_pretrained(tmp_path)
+
+
+def test_an_unknown_backend_is_told_before_anything_is_read(tmp_path):
+    with pytest.raises(ConfigError, match="unknown backend 'abacus'"):
+        Embedder.from_pretrained(tmp_path, backend="abacus")
 
 
 def test_exif_orientation_is_an_option(embedder, photos, tmp_path):
@@ -99,6 +184,14 @@ def test_a_tower_without_head_has_no_embedding(toy_folder, embedder):
     model = SiglipVisionModel.from_pretrained(toy_folder, config=config)
     with pytest.raises(CheckpointError, match="no pooling head"):
         Embedder(model, embedder.processor)
+
+
+def test_a_headless_checkpoint_is_named(toy_folder, tmp_path):
+    folder = shutil.copytree(toy_folder, tmp_path / "headless")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vision_use_head": False}))
+    with pytest.raises(CheckpointError, match=rf"^{folder}: this tower has no pooling head"):
+        Embedder.from_pretrained(folder)
 
 
 def test_in_batches_cuts_any_length():

@@ -75,6 +75,25 @@ def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
         locate_model("someone/model")
 
 
+def test_a_revision_of_a_local_model_is_an_error(toy_folder):
+    with pytest.raises(CheckpointError, match="only a model on the hub has revisions; leave 'main' out"):
+        Embedder.from_pretrained(toy_folder, revision="main")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("~nobody-of-this-name/x", "no such file or folder"), ("b" * 300, "File name too long")],
+)
+def test_odd_paths_are_named(name, message):
+    with pytest.raises(CheckpointError, match=f"^{name}: .*{message}"):
+        locate_model(name)
+
+
+def test_no_name_at_all_is_an_error():
+    with pytest.raises(CheckpointError, match="no model named"):
+        locate_model(None)
+
+
 @pytest.mark.hub
 def test_published_checkpoint_equals_transformers(photos):
     """Downloads google/siglip-base-patch16-224 (813 MB)."""

@@ -214,6 +214,55 @@ def test_one_image_several_images_and_batches():
     np.testing.assert_array_equal(processor(pixels[0])["pixel_values"], expected[:1])
 
 
+def test_nested_images_and_streams_are_flattened_as_by_transformers():
+    images = [_noise("RGB") for _ in range(4)]
+    arrays = [np.asarray(image) for image in images]
+    expected = _theirs(images)
+    processor = SiglipImageProcessor(size=SMALL)
+    for nested in ([[images[0], images[1]], images[2:]], [np.stack(arrays[:3]), arrays[3][None]]):
+        np.testing.assert_array_equal(processor(nested)["pixel_values"], expected)
+        np.testing.assert_array_equal(_theirs(nested), expected)
+    np.testing.assert_array_equal(processor(image for image in images)["pixel_values"], expected)
+
+
+def test_the_result_is_a_dictionary_with_attributes_as_in_transformers():
+    image = _noise("RGB")
+    ours = SiglipImageProcessor(size=SMALL)(images=image, return_tensors="np")
+    theirs = transformers.SiglipImageProcessorPil(size=SMALL)(images=image, return_tensors="np")
+    np.testing.assert_array_equal(ours.pixel_values, theirs.pixel_values)
+    assert ours.pixel_values is ours["pixel_values"]
+    assert dict(**ours).keys() == dict(**theirs).keys()
+    with pytest.raises(AttributeError, match="no 'input_ids'; it has pixel_values"):
+        ours.input_ids  # noqa: B018
+    assert not hasattr(ours, "input_ids")
+
+
+def test_arrays_of_other_libraries_are_refused_with_the_step_to_take():
+    with pytest.raises(ConfigError, match=r"torch\.from_numpy\(result\.pixel_values\)"):
+        SiglipImageProcessor()(_noise("RGB"), return_tensors="pt")
+    with pytest.raises(ConfigError, match="return_tensors is 'jax'"):
+        SiglipImageProcessor()(_noise("RGB"), return_tensors="jax")
+
+
+def test_pillow_images_that_cannot_be_converted_are_image_errors(photos, tmp_path):
+    with pytest.raises(ImageError, match="from mode La"):
+        SiglipImageProcessor()(Image.new("La", (4, 4)))
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(photos[0].read_bytes()[:3000])
+    with Image.open(cut) as opened, pytest.raises(ImageError, match=r"cut\.jpg: .*truncated"):
+        SiglipImageProcessor()(opened)
+
+
+def test_a_ribbon_is_not_resized_to_terabytes():
+    with pytest.raises(ImageError, match="too large to hold"):
+        SiglipImageProcessor(size={"shortest_edge": 10_000})(Image.new("RGB", (20_000, 1)))
+
+
+def test_an_extreme_factor_warns_of_nothing():
+    pixels = SiglipImageProcessor(size=SMALL, rescale_factor=1e38)(_noise("RGB")).pixel_values
+    assert np.isinf(pixels).any()
+
+
 def test_an_image_given_by_pillow_is_left_alone():
     image = _noise("P")
     before = (image.mode, image.tobytes(), dict(image.info))
@@ -279,7 +328,7 @@ def test_what_is_no_image_raises_image_error(image, message):
 
 
 def test_no_images_raise_image_error():
-    for images in ([], ()):
+    for images in ([], (), [[]], iter([]), np.zeros((0, 4, 4, 3), np.uint8)):
         with pytest.raises(ImageError, match="no images"):
             SiglipImageProcessor()(images)
 
@@ -370,6 +419,13 @@ def test_defaults_are_those_of_transformers():
         ({"image_std": float("inf")}, "image_std"),
         ({"do_center_crop": True}, "do_center_crop"),
         ({"do_pad": True}, "do_pad"),
+        ({"size": {"height": 10**6, "width": 4}}, "size"),
+        ({"size": {"height": 10**30, "width": 4}}, "size"),
+        ({"size": 10**400}, "size"),
+        ({"image_mean": [10**400, 1, 1]}, "image_mean"),
+        ({"image_mean": 1e300}, "image_mean"),
+        ({"image_std": 1e-60}, "image_std"),
+        ({"rescale_factor": 10**400}, "rescale_factor"),
     ],
 )
 def test_impossible_values_name_their_field(values, field, tmp_path):
@@ -378,6 +434,26 @@ def test_impossible_values_name_their_field(values, field, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
     with pytest.raises(ConfigError, match=rf"preprocessor_config\.json: {field}"):
         SiglipImageProcessor.from_pretrained(tmp_path)
+
+
+def test_numbers_of_pillow_and_numpy_are_taken():
+    ours = SiglipImageProcessor(
+        resample=Image.Resampling.BICUBIC,
+        size={"height": np.int64(24), "width": np.int32(20)},
+        image_mean=np.full(3, 0.5),
+        image_std=np.float64(0.5),
+    )
+    assert ours == SiglipImageProcessor(size=SMALL)
+    assert json.loads(json.dumps(ours.to_dict())) == json.loads(
+        json.dumps(SiglipImageProcessor(size=SMALL).to_dict())
+    )
+    assert SiglipImageProcessor(size=np.int64(9)).size == {"shortest_edge": 9}
+
+
+def test_what_is_no_mapping_is_refused():
+    for values in (None, [1], "size"):
+        with pytest.raises(ConfigError, match=r"^the configuration is .*; it must be a mapping"):
+            SiglipImageProcessor.from_dict(values)
 
 
 @pytest.mark.parametrize(

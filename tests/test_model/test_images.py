@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +78,13 @@ def test_files_that_are_no_images_are_named(tmp_path):
     _assert_image_error(tmp_path, "directory")
     _assert_image_error(tmp_path / "text.jpg" / "inside.jpg", "Not a directory")
     _assert_image_error("https://example.org/photo.jpg", "URL")
+    with pytest.raises(ImageError, match=r"^https://example\.org/photo\.jpg: a URL"):
+        load_image(Path("https://example.org/photo.jpg"))  # which has made one slash of two
+    with pytest.raises(ImageError, match="name is empty"):
+        load_image("")
+    (tmp_path / "link.jpg").symlink_to("nowhere")
+    _assert_image_error(tmp_path / "link.jpg", "a link to nowhere, which is not there")
+    _assert_image_error(tmp_path / ("n" * 300), "File name too long")
 
 
 def _png(width: int, height: int, data: bytes, extra: bytes = b"") -> bytes:
@@ -171,3 +180,38 @@ def test_named_files_are_taken_whatever_their_names(tmp_path):
     (hidden_folder / "x.png").touch()
     assert list(find_images([hidden_folder])) == [hidden_folder / "x.png"]
     assert list(find_images([])) == []
+
+
+def test_what_cannot_be_opened_is_passed_on_to_fail_where_it_is_read(tmp_path, monkeypatch):
+    for name in ("a/x.png", "b/x.png", "c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "nothing.jpg").symlink_to("nowhere")
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
+    (tmp_path / "nothing.txt").symlink_to("nowhere")
+    scandir = os.scandir
+
+    def denied(path):
+        if Path(path).name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    too_long = "n" * 300
+    found = [str(path).removeprefix(f"{tmp_path}/") for path in find_images([tmp_path, too_long])]
+    assert found == ["a", "b/x.png", "c.png", "circle.jpg", "nothing.jpg", too_long]
+
+
+def test_links_to_folders_are_followed_only_where_they_are_named(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x.png").touch()
+    (tmp_path / "real" / "circle").symlink_to(tmp_path)
+    (tmp_path / "real" / "circle.png").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to("real")
+    assert list(find_images([tmp_path])) == [tmp_path / "real" / "x.png"]
+    assert list(find_images([tmp_path / "link"])) == [tmp_path / "link" / "x.png"]
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path):
+    with pytest.raises(ImageError, match="name is empty"):
+        list(find_images([tmp_path, ""]))

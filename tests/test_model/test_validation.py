@@ -6,12 +6,20 @@ import shutil
 
 import numpy as np
 import pytest
+import transformers
+from checkpoints import TOY, transformers_vision_model
 from safetensors.numpy import load_file, save_file
 
-from numpy_siglip import CheckpointError, SiglipVisionModel
-from numpy_siglip.checkpoint import open_checkpoint
+from numpy_siglip import ConfigError, SiglipVisionModel
 from numpy_siglip.kernels.backend import get_backend
-from numpy_siglip.validation import compare_arrays, format_validation, validate_model
+from numpy_siglip.model_files import open_model
+from numpy_siglip.validation import (
+    _transformers_model,
+    compare_arrays,
+    format_validation,
+    transformers_stages,
+    validate_model,
+)
 
 
 def test_every_stage_but_the_pooling_maps_is_compared(toy_folder):
@@ -71,7 +79,30 @@ def test_a_nan_is_a_divergence(toy_folder, monkeypatch):
 
     wrong = get_backend("numpy")._replace(linear=with_nan)
     monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda *_: wrong)
-    assert validate_model(toy_folder).first_divergence.stage == "encoder/layers/00/attention/query"
+    first = validate_model(toy_folder).first_divergence
+    assert first.stage == "encoder/layers/00/attention/query"
+    assert first.problem == "not finite in this package"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_called_that_and_not_a_difference(value, toy_folder, tmp_path):
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    tensors = load_file(folder / "model.safetensors")
+    name = "encoder.layers.1.layer_norm1.weight"
+    save_file({**tensors, name: np.full_like(tensors[name], value)}, folder / "model.safetensors")
+    text = format_validation(validate_model(folder))
+    problem = "not finite in this package and in transformers"
+    assert text.splitlines()[-1] == (
+        f"not comparable: the first such stage is encoder/layers/01/layer_norm1, {problem}"
+    )
+    assert text.splitlines()[-2].endswith(problem)
+    assert "beyond tolerance" not in text
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), float("inf"), -1, "1e-4", None])
+def test_a_tolerance_that_means_nothing_is_refused(tolerance, toy_folder):
+    with pytest.raises(ConfigError, match=r"tolerance is .*; it must be a number that is not negative"):
+        validate_model(toy_folder, tolerance=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +121,60 @@ def test_compare_arrays(ours, theirs, relative):
     assert compare_arrays("x", np.array(ours), np.array(theirs)).relative_difference == relative
 
 
-def test_a_checkpoint_that_transformers_cannot_fill_is_refused(toy_folder, tmp_path):
-    """transformers would go on with random weights under an unknown prefix; the comparison must not."""
-    folder = shutil.copytree(toy_folder, tmp_path / "m")
+def _changed(folder, factor=1.0, prefix=""):
+    """The tensors of a checkpoint, one of them scaled, under other names."""
     tensors = load_file(folder / "model.safetensors")
-    save_file({f"some.tower.{name}": value for name, value in tensors.items()}, folder / "model.safetensors")
-    assert len(open_checkpoint(folder)) == len(tensors)
-    with pytest.raises(CheckpointError, match="does not find"):
-        validate_model(folder)
+    tensors["post_layernorm.weight"] = tensors["post_layernorm.weight"] * np.float32(factor)
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def test_the_file_that_was_named_is_the_one_compared(toy_folder, tmp_path, monkeypatch):
+    """Two files in a folder: each is itself on both sides, and only one is what our side reads."""
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    other = folder / "other.safetensors"
+    save_file(_changed(folder, factor=2.0), other)
+    assert validate_model(other).first_divergence is None
+    (folder / "model.safetensors").unlink()
+    assert validate_model(folder).first_divergence is None  # the only one there is, whatever its name
+
+    opened = []
+
+    def keep(transformers, checkpoint, config):
+        opened.append(_transformers_model(transformers, checkpoint, config))
+        return opened[0]
+
+    monkeypatch.setattr("numpy_siglip.validation._transformers_model", keep)
+    validate_model(other)
+    theirs = opened[0].state_dict()
+    for name, value in load_file(other).items():
+        np.testing.assert_array_equal(theirs[name].numpy(), value)
+
+
+@pytest.mark.parametrize("prefix", ["vision_model.", "model.vision_tower.vision_model.", "some.tower."])
+def test_a_tower_inside_a_larger_model_is_compared(prefix, toy_folder, tmp_path):
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    others = {"language_model.embed_tokens.weight": np.ones((3, 2), np.float32)}
+    save_file({**_changed(folder, prefix=prefix), **others}, folder / "model.safetensors")
+    assert validate_model(folder).first_divergence is None
+
+
+def test_a_tower_without_head_is_compared(tmp_path):
+    transformers_vision_model(**TOY, vision_use_head=False).save_pretrained(tmp_path)
+    validation = validate_model(tmp_path)
+    assert validation.first_divergence is None
+    assert validation.stages[-1].stage == "post_layernorm"
+
+
+def test_transformers_is_filled_as_it_would_fill_itself(toy_folder):
+    """What is read here and handed over is what transformers reads by itself, to the bit."""
+    files = open_model(toy_folder)
+    filled = _transformers_model(transformers, files.checkpoint, files.config)
+    expected = transformers.SiglipVisionModel.from_pretrained(toy_folder).state_dict()
+    assert filled.state_dict().keys() == expected.keys()
+    for name, value in filled.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), expected[name].numpy())
+    pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, 44, 44)).astype(np.float32)
+    stages = transformers_stages(filled, pixels)
+    read = transformers.SiglipVisionModel.from_pretrained(toy_folder, attn_implementation="eager")
+    for name, array in transformers_stages(read, pixels).items():
+        np.testing.assert_array_equal(stages[name], array)

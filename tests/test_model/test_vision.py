@@ -12,6 +12,7 @@ from comparison import assert_close
 
 from numpy_siglip import (
     PUBLISHED_CHECKPOINTS,
+    ConfigError,
     ImageError,
     SiglipImageProcessor,
     SiglipVisionConfig,
@@ -266,5 +267,5 @@ def test_pixels_that_do_not_fit_raise_image_error(toy_folder, pixel_values, opti
 
 
 def test_unknown_backend_is_named(toy_folder):
-    with pytest.raises(ValueError, match="unknown backend 'abacus'; there are: numba, numpy"):
+    with pytest.raises(ConfigError, match="unknown backend 'abacus'; there are: numba, numpy"):
         SiglipVisionModel.from_pretrained(toy_folder, backend="abacus")

@@ -40,6 +40,10 @@ def test_the_command_writes_five_pictures(toy_folder, photos, tmp_path, capsys):
         pixels = np.asarray(Image.open(path).convert("L"))
         assert min(pixels.shape) > 150
         assert len(np.unique(pixels)) > 20, f"{path.name} is almost blank"
+        for axis in (0, 1):
+            drawn = np.flatnonzero((pixels < 255).any(axis=1 - axis))
+            assert drawn[0] < 15, f"{path.name} has an empty strip"
+            assert pixels.shape[axis] - 1 - drawn[-1] < 15, f"{path.name} has an empty strip"
 
 
 def test_a_tower_without_head_has_four_pictures(photos, tmp_path):
@@ -52,7 +56,11 @@ def test_a_tower_without_head_has_four_pictures(photos, tmp_path):
 @pytest.mark.parametrize("size", [(1, 1), (500, 1), (1, 500)])
 def test_odd_photographs_can_be_drawn(size, toy_folder, tmp_path):
     Image.new("RGBA", size, (200, 30, 30, 120)).save(tmp_path / "odd.png")
-    assert len(visualize(tmp_path / "odd.png", toy_folder, tmp_path / "out")) == 5
+    pictures = visualize(tmp_path / "odd.png", toy_folder, tmp_path / "out")
+    assert len(pictures) == 5
+    for picture in (pictures[0], *pictures[3:]):  # those that show the photograph
+        pixels = np.asarray(Image.open(picture).convert("RGB"))
+        assert (pixels.min(axis=-1) < 250).mean() > 0.4, f"{picture.name} is almost blank"
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch, photos, toy_folder, tmp_path):
@@ -100,6 +108,14 @@ def test_similarity_maps_have_their_place_at_one():
     assert maps[3].ravel()[11] == pytest.approx(cosine)
 
 
+def test_the_title_fits_above_the_maps_of_any_grid():
+    figure = draw_position_similarity(np.random.default_rng(0).standard_normal((64 * 64, 3)))
+    figure.draw_without_rendering()
+    title = figure._suptitle.get_window_extent()
+    assert title.x0 > 0
+    assert title.x1 < figure.bbox.width
+
+
 def test_components_are_those_of_the_covariance():
     generator = np.random.default_rng(0)
     tokens = generator.standard_normal((500, 6)) * [10, 5, 2, 0.1, 0.1, 0.1] + 7
@@ -132,6 +148,29 @@ def test_every_head_and_the_mean_are_drawn(heads):
     assert len(arrays) == 3 + heads
     for drawn, head in zip(arrays[3:], attention, strict=True):
         np.testing.assert_array_equal(drawn, head.reshape(4, 4))
+
+
+def test_one_patch_does_not_darken_the_others():
+    """Nine tenths of the attention on one patch: what is left is still told apart, and the bar says how."""
+    attention = np.random.default_rng(0).dirichlet(np.full(196, 5.0)) * 0.1
+    attention[17] += 0.9
+    config = SiglipVisionConfig()
+    figure = draw_pooling_attention(IMAGE, config, np.stack([attention] * 2))
+    for image in [image for axes in figure.axes for image in axes.images][2:]:
+        brightness = np.asarray(image.norm(image.get_array())).clip(0, 1)
+        assert brightness.ravel()[17] == 1
+        assert 0.5 < np.median(brightness) < 0.9
+        assert image.norm.gamma == 0.5
+    (bar,) = [axes for axes in figure.axes if axes.get_xlabel()]
+    assert "by its square root; the most is 90" in bar.get_xlabel()
+    for text in (label.get_text() for label in bar.get_xticklabels()):
+        assert text.endswith("%")
+
+
+def test_a_head_that_looks_at_one_patch_alone_is_drawn():
+    figure = draw_pooling_attention(IMAGE, SiglipVisionConfig(), np.eye(196)[[3]])
+    head = figure.axes[-1].images[0] if figure.axes[-1].images else figure.axes[-2].images[0]
+    assert head.norm.vmax == 1
 
 
 def test_pictures_replace_the_ones_before(toy_folder, photos, tmp_path):
