@@ -34,7 +34,7 @@ from typing import Any
 _LOG = logging.getLogger("numpy_siglip")
 _LOCK = threading.RLock()
 KERNELS: list[Kernel] = []
-"""Every kernel that has been imported."""
+"""Every kernel of this package that has been imported."""
 
 
 def jit_is_disabled() -> bool:
@@ -85,7 +85,8 @@ class Kernel(Part):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function, inline=False)
-        KERNELS.append(self)
+        if Path(function.__code__.co_filename).parent == Path(__file__).parent:
+            KERNELS.append(self)
 
     def _compile(self) -> Any:
         dispatcher = super()._compile()
@@ -100,6 +101,13 @@ class Kernel(Part):
             return 0, 0
         read = sum(self._dispatcher.stats.cache_hits.values())
         return read, len(self._dispatcher.signatures) - read
+
+    def cache_folder(self) -> str | None:
+        """Where the code is kept, if it has been used and there is a place for it."""
+        if self._dispatcher is None or jit_is_disabled():
+            return None
+        folder: str | None = self._dispatcher._cache.cache_path
+        return folder
 
 
 class Instruction:

@@ -38,6 +38,7 @@ from .compilation import kernel, routine
 from .cost import Cost, float32_traffic
 from .layer_norm import layer_norm_cost, layer_norm_reference, normalise_rows
 from .linear import Plan, linear_cost, linear_reference, multiply, plan_product
+from .packing import round_up
 from .runtime import Runtime, flat
 from .threads import COUNTERS
 from .tile import tile_of_this_machine
@@ -168,34 +169,38 @@ def plan_layer(
     Examples
     --------
     >>> plan = plan_layer(batch=1, tokens=2, width=8, intermediate_size=16, num_heads=2, threads=1)
-    >>> plan.projected - plan.normed, plan.heads - plan.projected
-    (16, 48)
+    >>> plan.middle - plan.heads == plan.projected - plan.normed, plan.heads - plan.projected
+    (True, 48)
     """
     rows, tile = batch * tokens, tile_of_this_machine()
-    products = [
-        plan_product(rows, width, 3 * width, tile),
-        plan_product(rows, width, width, tile),
-        plan_product(rows, width, intermediate_size, tile),
-        plan_product(rows, intermediate_size, width, tile),
-    ]
+    query_key_value = plan_product(rows, width, 3 * width, tile)
+    out_proj = plan_product(rows, width, width, tile)
+    fc1 = plan_product(rows, width, intermediate_size, tile)
+    fc2 = plan_product(rows, intermediate_size, width, tile)
+    products = (query_key_value, out_proj, fc1, fc2)
     attention = plan_attention(batch, tokens, tokens, width, num_heads)
-    padded_rows, padded_width = products[1].row_panels * tile.rows, products[1].row_size
-    sizes = [
-        padded_rows * padded_width,
-        rows * 3 * width,
-        padded_rows * padded_width,
-        rows * width,
-        padded_rows * products[3].row_size,
-        batch * num_heads * attention.key_size,
-        batch * num_heads * attention.value_size,
-        threads * attention.own_size,
-        max(plan.own_size(threads) for plan in products),
-    ]
-    places = [0]
-    for size in sizes:
-        places.append(places[-1] + -(-size // 16) * 16)  # each begins at a cache line
-    finished = max(plan.row_blocks * plan.weight_panels for plan in products)
-    return LayerPlan(products[0], attention, *products[1:], *places, finished)
+    sizes = {
+        "normed": out_proj.packed_size,
+        "projected": rows * 3 * width,
+        "heads": out_proj.packed_size,
+        "middle": rows * width,
+        "activated": fc2.packed_size,
+        "keys": batch * num_heads * attention.key_size,
+        "values": batch * num_heads * attention.value_size,
+        "attending": threads * attention.own_size,
+        "multiplying": max(plan.own_size(threads) for plan in products),
+    }
+    ends = np.cumsum([round_up(size, LANES) for size in sizes.values()]).tolist()  # at cache lines
+    return LayerPlan(
+        query_key_value=query_key_value,
+        attention=attention,
+        out_proj=out_proj,
+        fc1=fc1,
+        fc2=fc2,
+        **dict(zip(sizes, [0, *ends], strict=False)),
+        end=ends[-1],
+        finished=max(plan.row_blocks * plan.weight_panels for plan in products),
+    )
 
 
 def encoder_layer(
@@ -340,13 +345,16 @@ def _encode_some(
     own = memory[plan.multiplying : plan.end]
     step = plan.finished
     width16, inner16 = plan.fc1.row_size, plan.fc2.row_size
-    heads_are_packed = plan.attention.head_dim % LANES == 0
+    heads_are_packed = np.int64(plan.attention.head_dim % LANES == 0)
     heads_size, heads_rows = (width16, panel_rows) if heads_are_packed else (width, 1)
+
+    # Not as literals, for each combination of which Numba would compile another product.
+    identity, plain, packed = np.int64(IDENTITY), np.int64(1), np.int64(1)
 
     normalise_rows(hidden, norm1_weight, norm1_bias, eps, normed, width, width16, panel_rows,
                    progress[0 * COUNTERS :])  # fmt: skip
-    multiply(normed, True, rows, width, qkv_panels, qkv_bias, 3 * width, IDENTITY, hidden[:0],
-             projected, 3 * width, 1,
+    multiply(normed, packed, rows, width, qkv_panels, qkv_bias, 3 * width, identity, hidden[:0],
+             projected, 3 * width, plain,
              own, finished[0 * step :], plan.query_key_value, progress[1 * COUNTERS :])  # fmt: skip
     attend(projected, HeadStrides(0 * width, 3 * width * tokens, 3 * width),
            projected, HeadStrides(1 * width, 3 * width * tokens, 3 * width),
@@ -354,14 +362,14 @@ def _encode_some(
            heads, heads_size, heads_rows,
            hidden[:0], memory[plan.keys : plan.values], memory[plan.values : plan.attending],
            memory[plan.attending : plan.multiplying], plan.attention, progress[2 * COUNTERS :])  # fmt: skip
-    multiply(heads, heads_are_packed, rows, width, out_panels, out_bias, width, IDENTITY, hidden,
-             middle, width, 1,
+    multiply(heads, heads_are_packed, rows, width, out_panels, out_bias, width, identity, hidden,
+             middle, width, plain,
              own, finished[1 * step :], plan.out_proj, progress[3 * COUNTERS :])  # fmt: skip
     normalise_rows(middle, norm2_weight, norm2_bias, eps, normed, width, width16, panel_rows,
                    progress[4 * COUNTERS :])  # fmt: skip
-    multiply(normed, True, rows, width, fc1_panels, fc1_bias, inner, activation, hidden[:0],
+    multiply(normed, packed, rows, width, fc1_panels, fc1_bias, inner, activation, hidden[:0],
              activated, inner16, panel_rows,
              own, finished[2 * step :], plan.fc1, progress[5 * COUNTERS :])  # fmt: skip
-    multiply(activated, True, rows, inner, fc2_panels, fc2_bias, width, IDENTITY, middle,
-             out, width, 1,
+    multiply(activated, packed, rows, inner, fc2_panels, fc2_bias, width, identity, middle,
+             out, width, plain,
              own, finished[3 * step :], plan.fc2, progress[6 * COUNTERS :])  # fmt: skip

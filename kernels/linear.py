@@ -256,7 +256,7 @@ def linear(
     runtime.run(
         multiply,
         flat(x),
-        False,
+        0,
         rows,
         weights.in_features,
         weights.panels,
@@ -277,7 +277,7 @@ def linear(
 @kernel
 def multiply(
     x: np.ndarray,
-    x_is_packed: bool,
+    x_is_packed: int,
     rows: int,
     in_features: int,
     panels: np.ndarray,
@@ -302,7 +302,7 @@ def multiply(
 
     The result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say; see `packing.row_place`.
     """
-    while not x_is_packed:
+    while x_is_packed == 0:
         panel = next_task(progress, 0)
         if panel >= plan.row_panels:
             break
@@ -313,7 +313,7 @@ def multiply(
         )  # fmt: skip
         finish_task(progress, 0)
     packed, tiles = x, 0
-    if not x_is_packed:
+    if x_is_packed == 0:
         wait_for_tasks(progress, 0, plan.row_panels)
         packed, tiles = own, plan.packed_size
 

@@ -14,6 +14,9 @@ NOTHING = np.empty(0, np.float32)
 """Stands for an operand that is not there."""
 
 
+MOST_THREADS = 1024
+
+
 class Runtime:
     """Threads to work with and memory to write to.
 
@@ -36,8 +39,8 @@ class Runtime:
     def __init__(self, threads: int | None = None) -> None:
         if threads is None:
             threads = available_threads()
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise ValueError(f"threads is {threads!r}; it must be a positive integer")
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+            raise ValueError(f"threads is {threads!r}; it must be a positive integer up to {MOST_THREADS}")
         self.team = Team(threads)
         self.workspace = Workspace()
 

@@ -21,6 +21,7 @@ from .errors import SiglipError
 from .progress import on_one_line, write_line
 
 SUCCESS, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
+_MOST_THREADS = 1024
 _MEMORY_ADVICE = "embed fewer images at a time (--batch-size), or look for a wrong size in the model's files"
 
 
@@ -165,6 +166,17 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, required=True, metavar="DIR", help="folder for the pictures; made if missing"
     )
     visualize.set_defaults(run=_visualize)
+
+    for command in (embed, validate, visualize):
+        command.add_argument(
+            "--backend", default="numba", metavar="NAME", help="numba (default, compiled) or numpy (to read)"
+        )
+        command.add_argument(
+            "--threads", type=_threads, metavar="N", help="of the compiled backend (as many as it may use)"
+        )
+
+    warmup = commands.add_parser("warmup", help="compile everything now, so that later calls need not wait")
+    warmup.set_defaults(run=_warmup)
     return parser
 
 
@@ -189,6 +201,13 @@ def _batch_size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a positive whole number of images") from cause
 
 
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_THREADS:
+        message = f"{shown(text)} is not a number of threads from 1 to {_MOST_THREADS}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
 def _embed(options: argparse.Namespace) -> int:
     from .embed_files import check_output, embed_files, paths_file, save_embeddings
     from .embedder import Embedder
@@ -197,7 +216,9 @@ def _embed(options: argparse.Namespace) -> int:
 
     output: Path = options.output
     check_output(output)
-    embedder = Embedder.from_pretrained(options.model, revision=options.revision)
+    embedder = Embedder.from_pretrained(
+        options.model, backend=options.backend, threads=options.threads, revision=options.revision
+    )
     files = list(find_images(options.images))
     if not files:
         raise SiglipError(f"no image files in {', '.join(options.images)}")
@@ -242,7 +263,12 @@ def _validate(options: argparse.Namespace) -> int:
     from .validation import format_validation, validate_model
 
     validation = validate_model(
-        options.model, options.images, tolerance=options.tolerance, revision=options.revision
+        options.model,
+        options.images,
+        tolerance=options.tolerance,
+        backend=options.backend,
+        threads=options.threads,
+        revision=options.revision,
     )
     _print(format_validation(validation))
     return SUCCESS if validation.first_divergence is None else SOME_FAILED
@@ -251,6 +277,29 @@ def _validate(options: argparse.Namespace) -> int:
 def _visualize(options: argparse.Namespace) -> int:
     from .visualization import visualize
 
-    for picture in visualize(options.image, options.model, options.output, revision=options.revision):
+    pictures = visualize(
+        options.image,
+        options.model,
+        options.output,
+        backend=options.backend,
+        threads=options.threads,
+        revision=options.revision,
+    )
+    for picture in pictures:
         _print(str(picture))
+    return SUCCESS
+
+
+def _warmup(options: argparse.Namespace) -> int:
+    from .vision import choose_backend
+
+    choose_backend("numba", None)  # tells it in our words if Numba is missing
+    from .kernels.runtime import Runtime
+    from .kernels.warmup import warm_up
+
+    warmup = warm_up(Runtime())
+    place = f"kept in {warmup.kept_in}" if warmup.kept_in else "not kept: there is no place for them on disk"
+    write_line(
+        f"{warmup.compiled} kernels compiled and {warmup.read} read in {warmup.seconds:.1f} s; {place}"
+    )
     return SUCCESS

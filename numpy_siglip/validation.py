@@ -91,6 +91,7 @@ def validate_model(
     *,
     tolerance: float = DEFAULT_TOLERANCE,
     backend: str = DEFAULT_BACKEND,
+    threads: int | None = None,
     revision: str | None = None,
 ) -> Validation:
     """Run this package and transformers on the same input and compare every named stage.
@@ -108,6 +109,8 @@ def validate_model(
         Largest relative difference that counts as equal.
     backend : str
         Backend of this package to compare.
+    threads : int, optional
+        Of the compiled backend.
     revision : str, optional
         Branch, tag or commit on the hub.
 
@@ -131,7 +134,7 @@ def validate_model(
     if not is_finite(tolerance) or tolerance < 0:
         raise ConfigError(f"tolerance is {shown(tolerance)}; it must be a number that is not negative")
     transformers = _import_transformers()
-    ops = choose_backend(backend)
+    ops = choose_backend(backend, threads)
     location, checkpoint, config = open_model(model, revision)
     ours = SiglipVisionModel.from_checkpoint(checkpoint, config, ops)
     comparisons: list[StageComparison] = []

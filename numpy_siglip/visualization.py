@@ -47,6 +47,7 @@ def visualize(
     output: str | Path,
     *,
     backend: str = DEFAULT_BACKEND,
+    threads: int | None = None,
     revision: str | None = None,
 ) -> list[Path]:
     """Draw every picture of one photograph and write them as PNG files.
@@ -60,6 +61,8 @@ def visualize(
     output : str or Path
         Folder for the pictures; made if it is missing.
     backend : str
+    threads : int, optional
+        Of the compiled backend.
     revision : str, optional
         Branch, tag or commit on the hub.
 
@@ -90,7 +93,7 @@ def visualize(
     ['patch_grid', 'patch_filters']
     """
     _require_matplotlib()
-    ops = choose_backend(backend)
+    ops = choose_backend(backend, threads)
     location, checkpoint, config = open_model(model, revision)
     processor = SiglipImageProcessor.from_pretrained(location)
     photo = load_image(image)

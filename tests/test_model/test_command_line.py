@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -447,3 +448,44 @@ def test_the_process_embeds_without_torch(toy_folder, photos, tmp_path):
         "numpy-siglip: error: torch is not installed, and validation compares with it: pip install "
         '"numpy-siglip[validate]" (on Linux install the CPU build of torch first)\n'
     )
+
+
+def test_warmup_says_what_was_done_and_where(capsys, tmp_path):
+    command = [sys.executable, "-m", "numpy_siglip", "warmup"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    texts = [
+        subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=300, check=True
+        ).stderr
+        for _ in range(2)
+    ]
+    (compiled,) = re.findall(rf"^(\d+) kernels compiled and 0 read in .* s; kept in {tmp_path}", texts[0])
+    assert int(compiled) > 10
+    assert texts[1].startswith(f"0 kernels compiled and {compiled} read in ")
+
+
+def test_after_a_warmup_nothing_is_compiled(toy_folder, photos, tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-m", "numpy_siglip", "warmup"], env=environment, timeout=300, check=True)
+    before = set(tmp_path.rglob("*"))
+    command = [sys.executable, "-m", "numpy_siglip", "visualize", photos[0], "--model", toy_folder]
+    pictures = tmp_path.parent / "pictures"
+    subprocess.run([*command, "--output", pictures], env=environment, timeout=300, check=True)
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "many", "1025"])
+def test_impossible_numbers_of_threads_are_usage_errors(threads, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["embed", "a.jpg", "--model", "m", "--output", "o.npy", "--threads", threads])
+    assert "threads from 1 to 1024" in capsys.readouterr().err
+
+
+def test_backend_and_threads_are_chosen(toy_folder, photos, tmp_path):
+    results = []
+    for name, options in {"a": ["--threads", 1], "b": ["--backend", "numpy"]}.items():
+        output = tmp_path / f"{name}.npy"
+        assert _run("embed", photos[0], "--model", toy_folder, "--output", output, *options) == 0
+        results.append(np.load(output))
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
+    assert not np.array_equal(*results)

@@ -266,7 +266,10 @@ print(*(sum(kernel.cache_statistics()[i] for kernel in KERNELS) for i in (0, 1))
     read, compiled = map(int, _succeeds(code, toy_folder, environment=environment).split())
     assert read == 0
     assert compiled > 0
-    assert _succeeds(code, toy_folder, environment=environment).split() == [str(compiled), "0"]
+    # Kernels that are called by another one only are part of its code.
+    read_again, compiled_again = map(int, _succeeds(code, toy_folder, environment=environment).split())
+    assert compiled_again == 0
+    assert 5 < read_again <= compiled
 
 
 def test_processes_that_fill_an_empty_cache_at_once(toy_folder, tmp_path):
@@ -398,8 +401,7 @@ except SiglipError as error:
 
 def test_every_kernel_of_a_model_is_kept_on_disk(toy_folder):
     SiglipVisionModel.from_pretrained(toy_folder)(_images())
-    ours = [kernel for kernel in KERNELS if kernel.__module__.startswith("numpy_siglip.")]
-    used = [kernel for kernel in ours if sum(kernel.cache_statistics())]
+    used = [kernel for kernel in KERNELS if sum(kernel.cache_statistics())]
     assert len(used) > 5
     for kernel in used:
         assert type(kernel.dispatcher._cache).__name__ == "KernelCache", kernel
