@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import logging
 import os
 import pickle
@@ -117,13 +118,14 @@ class Instruction:
         functools.update_wrapper(self, function)
         self._function = function
         self._type: Any = None
+        self._emission = "tile_emission" if function.__module__.endswith(".tile") else "emission"
 
     @property
     def _numba_type_(self) -> Any:
         if self._type is None:
             from numba.core.registry import cpu_target
 
-            from . import emission
+            emission = importlib.import_module(f".{self._emission}", __package__)
 
             context = cpu_target.typing_context
             context.refresh()  # to let it know what `emission` has defined

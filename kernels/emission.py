@@ -1,4 +1,4 @@
-"""The machine code of every `instruction`: LLVM's vector instructions, 16 lanes wide.
+"""The machine code of the instructions: LLVM's vector instructions, 16 lanes wide.
 
 Only compiled code imports this file. LLVM cuts a vector of 16 lanes into whatever registers the
 processor has. Three things are kept away from it, so that bits do not depend on the processor: there are no
@@ -17,12 +17,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-from .tile import BLOCK, Tile, tile_of_this_machine
 from .vector import LANES
 
-_FLOAT, _INT, _BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
-_INDEX, _BYTE = ir.IntType(64), ir.IntType(8)
-_FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+_FLOAT, _INT, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
+INDEX, _BYTE = ir.IntType(64), ir.IntType(8)
+FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
 class _LanesType(types.Type):
@@ -38,27 +37,27 @@ VECTOR, MASK = _LanesType("float32"), _LanesType("bool")
 @register_model(_LanesType)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, lanes: _LanesType) -> None:
-        super().__init__(manager, lanes, _FLOATS if lanes == VECTOR else ir.VectorType(_BIT, LANES))
+        super().__init__(manager, lanes, FLOATS if lanes == VECTOR else ir.VectorType(BIT, LANES))
 
 
 def _is_operand(kind: Any) -> bool:
     return kind in (VECTOR, types.float32)
 
 
-def _constant(value: float, kind: ir.Type = _FLOATS) -> ir.Constant:
+def _constant(value: float, kind: ir.Type = FLOATS) -> ir.Constant:
     return ir.Constant(kind, [value] * LANES)
 
 
-def _spread(builder: Any, scalar: Any) -> Any:
+def emit_spread(builder: Any, scalar: Any) -> Any:
     """Sixteen copies of one float."""
-    undefined = ir.Constant(_FLOATS, ir.Undefined)
+    undefined = ir.Constant(FLOATS, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(_INT, 0))
     return builder.shuffle_vector(first, undefined, _constant(0, _INTS))
 
 
 def _vectors(builder: Any, kinds: Any, values: Any) -> list[Any]:
     """Operands as vectors; scalars are spread."""
-    return [v if kind == VECTOR else _spread(builder, v) for kind, v in zip(kinds, values, strict=True)]
+    return [v if kind == VECTOR else emit_spread(builder, v) for kind, v in zip(kinds, values, strict=True)]
 
 
 def _shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
@@ -66,19 +65,19 @@ def _shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
     return builder.shuffle_vector(a, b, mask)
 
 
-def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+def address_of(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
     """Address of an element of a flat float32 array."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
 
 
-def _load(builder: Any, address: Any) -> Any:
-    vector = builder.load(builder.bitcast(address, _FLOATS.as_pointer()))
+def emit_load(builder: Any, address: Any) -> Any:
+    vector = builder.load(builder.bitcast(address, FLOATS.as_pointer()))
     vector.align = 4
     return vector
 
 
-def _store(builder: Any, vector: Any, address: Any) -> None:
-    builder.store(vector, builder.bitcast(address, _FLOATS.as_pointer())).align = 4
+def emit_store(builder: Any, vector: Any, address: Any) -> None:
+    builder.store(vector, builder.bitcast(address, FLOATS.as_pointer())).align = 4
 
 
 def _llvm(builder: Any, name: str, result: ir.Type, *operands: ir.Type) -> Any:
@@ -86,8 +85,16 @@ def _llvm(builder: Any, name: str, result: ir.Type, *operands: ir.Type) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, operands), name)
 
 
-def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    return builder.call(_llvm(builder, f"llvm.fma.v{LANES}f32", _FLOATS, *[_FLOATS] * 3), [a, b, c])
+def emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    return builder.call(_llvm(builder, f"llvm.fma.v{LANES}f32", FLOATS, *[FLOATS] * 3), [a, b, c])
+
+
+def emit_prefetch(builder: Any, address: Any) -> None:
+    """Ask for a cache line, into the second level of cache."""
+    pointer = _BYTE.as_pointer()
+    function = _llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _INT, _INT, _INT)
+    read, second_level, data = (ir.Constant(_INT, value) for value in (0, 2, 1))
+    builder.call(function, [builder.bitcast(address, pointer), read, second_level, data])
 
 
 # ------------------------------------------------------------------------------------------- operators
@@ -135,14 +142,14 @@ def _elementwise(name: str, emit: Callable[..., Any]) -> Any:
 
 def _exponent_from(builder: Any, shifted: Any) -> Any:
     whole = builder.add(builder.bitcast(shifted, _INTS), _constant(127, _INTS))
-    return builder.bitcast(builder.shl(whole, _constant(23, _INTS)), _FLOATS)
+    return builder.bitcast(builder.shl(whole, _constant(23, _INTS)), FLOATS)
 
 
 def _unary(name: str) -> Callable[..., Any]:
-    return lambda builder, a: builder.call(_llvm(builder, f"llvm.{name}.v{LANES}f32", _FLOATS, _FLOATS), [a])
+    return lambda builder, a: builder.call(_llvm(builder, f"llvm.{name}.v{LANES}f32", FLOATS, FLOATS), [a])
 
 
-fma = _elementwise("fma", _fma)
+fma = _elementwise("fma", emit_fma)
 fill = _elementwise("fill", lambda builder, a: a)
 absolute = _elementwise("absolute", _unary("fabs"))
 square_root = _elementwise("square_root", _unary("sqrt"))
@@ -172,7 +179,7 @@ def _mask_of(builder: Any, count: Any) -> Any:
 @intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _load(builder, _address(context, builder, signature.args[0], *arguments))
+        return emit_load(builder, address_of(context, builder, signature.args[0], *arguments))
 
     return VECTOR(array, types.intp), code
 
@@ -181,9 +188,9 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:
 def load_part(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flat, place, number = arguments
-        pointer, mask = _FLOATS.as_pointer(), ir.VectorType(_BIT, LANES)
-        function = _llvm(builder, f"llvm.masked.load.v{LANES}f32.p0", _FLOATS, pointer, _INT, mask, _FLOATS)
-        address = builder.bitcast(_address(context, builder, signature.args[0], flat, place), pointer)
+        pointer, mask = FLOATS.as_pointer(), ir.VectorType(BIT, LANES)
+        function = _llvm(builder, f"llvm.masked.load.v{LANES}f32.p0", FLOATS, pointer, _INT, mask, FLOATS)
+        address = builder.bitcast(address_of(context, builder, signature.args[0], flat, place), pointer)
         return builder.call(
             function, [address, ir.Constant(_INT, 4), _mask_of(builder, number), _constant(0.0)]
         )
@@ -196,7 +203,7 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flat, place, value = arguments
         (value,) = _vectors(builder, signature.args[2:], [value])
-        _store(builder, value, _address(context, builder, signature.args[0], flat, place))
+        emit_store(builder, value, address_of(context, builder, signature.args[0], flat, place))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), code
@@ -206,11 +213,11 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
 def store_part(typing_context: Any, array: Any, index: Any, vector: Any, count: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flat, place, value, number = arguments
-        pointer, mask = _FLOATS.as_pointer(), ir.VectorType(_BIT, LANES)
+        pointer, mask = FLOATS.as_pointer(), ir.VectorType(BIT, LANES)
         function = _llvm(
-            builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), _FLOATS, pointer, _INT, mask
+            builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), FLOATS, pointer, _INT, mask
         )
-        address = builder.bitcast(_address(context, builder, signature.args[0], flat, place), pointer)
+        address = builder.bitcast(address_of(context, builder, signature.args[0], flat, place), pointer)
         builder.call(function, [value, address, ir.Constant(_INT, 4), _mask_of(builder, number)])
         return context.get_dummy_value()
 
@@ -225,13 +232,13 @@ def transpose_block(
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, index, stride, out, place, step = arguments
-        first = _address(context, builder, signature.args[0], source, index)
-        target = _address(context, builder, signature.args[3], out, place)
+        first = address_of(context, builder, signature.args[0], source, index)
+        target = address_of(context, builder, signature.args[3], out, place)
 
         def row(base: Any, distance: Any, number: int) -> Any:
-            return builder.gep(base, [builder.mul(distance, ir.Constant(_INDEX, number))])
+            return builder.gep(base, [builder.mul(distance, ir.Constant(INDEX, number))])
 
-        rows = [_load(builder, row(first, stride, r)) for r in range(LANES)]
+        rows = [emit_load(builder, row(first, stride, r)) for r in range(LANES)]
         for bit in (8, 4, 2, 1):
             upper = [i if not i & bit else LANES + (i ^ bit) for i in range(LANES)]
             lower = [i | bit if not i & bit else LANES + i for i in range(LANES)]
@@ -239,7 +246,7 @@ def transpose_block(
                 a, b = rows[r], rows[r | bit]
                 rows[r], rows[r | bit] = _shuffle(builder, a, b, upper), _shuffle(builder, a, b, lower)
         for r in range(LANES):
-            _store(builder, rows[r], row(target, step, r))
+            emit_store(builder, rows[r], row(target, step, r))
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, out, types.intp, types.intp), code
@@ -249,8 +256,8 @@ def transpose_block(
 def align(typing_context: Any, array: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        elements = builder.lshr(builder.ptrtoint(data, _INDEX), ir.Constant(_INDEX, 2))
-        return builder.and_(builder.neg(elements), ir.Constant(_INDEX, LANES - 1))
+        elements = builder.lshr(builder.ptrtoint(data, INDEX), ir.Constant(INDEX, 2))
+        return builder.and_(builder.neg(elements), ir.Constant(INDEX, LANES - 1))
 
     return types.intp(array), code
 
@@ -288,7 +295,7 @@ max_lanes = _reduction(_larger)
 def add_to_counter(typing_context: Any, counters: Any, index: Any, amount: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, place, amount = arguments
-        address = _address(context, builder, signature.args[0], array, place)
+        address = address_of(context, builder, signature.args[0], array, place)
         return builder.atomic_rmw("add", address, amount, "acq_rel")
 
     return types.int64(counters, types.intp, types.int64), code
@@ -297,7 +304,7 @@ def add_to_counter(typing_context: Any, counters: Any, index: Any, amount: Any) 
 @intrinsic
 def read_counter(typing_context: Any, counters: Any, index: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address = _address(context, builder, signature.args[0], *arguments)
+        address = address_of(context, builder, signature.args[0], *arguments)
         return builder.load_atomic(address, "acquire", 8)
 
     return types.int64(counters, types.intp), code
@@ -311,154 +318,3 @@ def pause(typing_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), code
-
-
-# ------------------------------------------------------------------------------- the register tile
-
-
-@intrinsic
-def multiply_tile(
-    typing_context: Any,
-    rows: Any,
-    vectors: Any,
-    a: Any,
-    a_index: Any,
-    b: Any,
-    b_index: Any,
-    steps: Any,
-    out: Any,
-    out_index: Any,
-    row_stride: Any,
-    vector_stride: Any,
-    resume: Any,
-    ahead: Any,
-    ahead_index: Any,
-) -> Any:
-    """Choose the smallest tile that covers the rows and vectors asked for; see `tile.multiply_tile`."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        full = tile_of_this_machine()
-        values = dict(zip(_TILE_OPERANDS, arguments, strict=True))
-        kinds = dict(zip(_TILE_OPERANDS, signature.args, strict=True))
-        addresses = {
-            name: _address(context, builder, kinds[name], values[name], values[f"{name}_index"])
-            for name in ("a", "b", "out", "ahead")
-        }
-        numbers = {name: values[name] for name in ("steps", "row_stride", "vector_stride", "resume")}
-        finish = builder.append_basic_block("tile_done")
-        for count in range(1, full.vectors + 1):
-            of_this_width = builder.icmp_signed("==", values["vectors"], ir.Constant(_INDEX, count))
-            with builder.if_then(of_this_width):
-                for height in full.row_counts:
-                    fits = builder.icmp_signed("<=", values["rows"], ir.Constant(_INDEX, height))
-                    if height == full.rows:
-                        fits = ir.Constant(_BIT, 1)  # the tallest takes whatever is left
-                    with builder.if_then(fits):
-                        _emit_tile(builder, Tile(height, count), full.rows, **addresses, **numbers)
-                        builder.branch(finish)
-                        builder.position_at_end(builder.append_basic_block("unreached"))
-        builder.branch(finish)
-        builder.position_at_end(finish)
-        return context.get_dummy_value()
-
-    index = types.intp
-    signature = types.void(
-        index, index, a, index, b, index, index, out, index, index, index, index, ahead, index
-    )
-    return signature, code
-
-
-_TILE_OPERANDS = (
-    "rows", "vectors", "a", "a_index", "b", "b_index", "steps", "out", "out_index",
-    "row_stride", "vector_stride", "resume", "ahead", "ahead_index",
-)  # fmt: skip
-
-
-def _emit_tile(
-    builder: Any,
-    tile: Tile,
-    panel_rows: int,
-    a: Any,
-    b: Any,
-    out: Any,
-    ahead: Any,
-    steps: Any,
-    row_stride: Any,
-    vector_stride: Any,
-    resume: Any,
-) -> None:
-    """Hold rows x vectors accumulators in registers, and go through K four at a time.
-
-    Every step of k loads one row of ``b`` as vectors, and for each row of the tile spreads one number
-    of ``a`` over a register and multiplies the two into the accumulators.
-    """
-    places = [(r, v) for r in range(tile.rows) for v in range(tile.vectors)]
-
-    def number(value: int) -> Any:
-        return ir.Constant(_INDEX, value)
-
-    def out_address(r: int, v: int) -> Any:
-        offset = builder.add(builder.mul(row_stride, number(r)), builder.mul(vector_stride, number(v)))
-        return builder.gep(out, [offset])
-
-    def accumulators(*sources: tuple[list[Any], Any]) -> list[Any]:
-        """One variable for each accumulator, with its value for each block that may come before."""
-        variables = [builder.phi(_FLOATS) for _ in places]
-        for values, block in sources:
-            for variable, value in zip(variables, values, strict=True):
-                variable.add_incoming(value, block)
-        return variables
-
-    zero, resumed, start, loop, end = (
-        builder.append_basic_block(name) for name in ("zero", "resumed", "start", "loop", "end")
-    )
-    builder.cbranch(builder.icmp_signed("!=", resume, number(0)), resumed, zero)
-    builder.position_at_end(zero)
-    builder.branch(start)
-    builder.position_at_end(resumed)
-    partial = [_load(builder, out_address(r, v)) for r, v in places]
-    builder.branch(start)
-
-    builder.position_at_end(start)
-    initial = accumulators(([_constant(0.0)] * len(places), zero), (partial, resumed))
-    builder.cbranch(builder.icmp_signed(">", steps, number(0)), loop, end)
-
-    builder.position_at_end(loop)
-    step = builder.phi(_INDEX)
-    sums = accumulators((initial, start))
-    variables = list(sums)
-    # Four steps of k lie side by side in ``a``; after BLOCK of them the next block begins.
-    block, within = builder.lshr(step, number(2)), builder.and_(step, number(3))
-    a_offset = builder.add(builder.mul(block, number(panel_rows * BLOCK)), builder.shl(within, number(2)))
-    a_here = builder.gep(a, [a_offset])
-    b_here = builder.gep(b, [builder.mul(step, number(4 * tile.vectors * LANES))])
-    for k in range(4):
-        row_of_b = [
-            _load(builder, builder.gep(b_here, [number((k * tile.vectors + v) * LANES)]))
-            for v in range(tile.vectors)
-        ]
-        for r in range(tile.rows):
-            spread = _spread(builder, builder.load(builder.gep(a_here, [number(r * BLOCK + k)])))
-            for v in range(tile.vectors):
-                place = r * tile.vectors + v
-                sums[place] = _fma(builder, spread, row_of_b[v], sums[place])
-        if k == 1:  # one line of what comes next, while the arithmetic goes on
-            _prefetch(builder, builder.gep(ahead, [builder.shl(step, number(4))]))
-    following = builder.add(step, number(1))
-    step.add_incoming(number(0), start)
-    step.add_incoming(following, loop)
-    for variable, value in zip(variables, sums, strict=True):
-        variable.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", following, steps), loop, end)
-
-    builder.position_at_end(end)
-    for (r, v), value in zip(places, accumulators((initial, start), (sums, loop)), strict=True):
-        _store(builder, value, out_address(r, v))
-
-
-def _prefetch(builder: Any, address: Any) -> None:
-    """Ask for a cache line, into the second level of cache."""
-    pointer = _BYTE.as_pointer()
-    function = _llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _INT, _INT, _INT)
-    read, second_level, data = (ir.Constant(_INT, value) for value in (0, 2, 1))
-    builder.call(function, [builder.bitcast(address, pointer), read, second_level, data])

@@ -33,11 +33,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .activations import IDENTITY, activation_code
-from .attention import AttentionPlan, HeadStrides, attend, attention_cost, attention_reference, plan_attention
+from .attention import attention_cost, attention_reference
+from .attention_product import AttentionPlan, HeadStrides, attend, plan_attention
 from .compilation import kernel, routine
 from .cost import Cost, float32_traffic
 from .layer_norm import layer_norm_cost, layer_norm_reference, normalise_rows
-from .linear import Plan, linear_cost, linear_reference, multiply, plan_product
+from .linear import linear_cost, linear_reference
+from .matrix_product import Plan, multiply, plan_product
 from .packing import round_up
 from .runtime import Runtime, flat
 from .threads import COUNTERS

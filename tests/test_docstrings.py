@@ -38,6 +38,7 @@ def test_examples_in_docstrings(name, toy_folder, photos, tmp_path, monkeypatch)
 def test_public_functions_of_op_files_have_examples(name):
     module = importlib.import_module(name)
     for function_name, function in inspect.getmembers(module, inspect.isfunction):
-        described_once = function_name.endswith(("_cost", "_operands"))
+        # emission works on a builder of LLVM code, which only a compilation has
+        described_once = function_name.endswith(("_cost", "_operands")) or name.endswith("emission")
         if function.__module__ == name and not function_name.startswith("_") and not described_once:
             assert ">>>" in (function.__doc__ or ""), function_name

@@ -8,7 +8,8 @@ from comparison import assert_close
 
 from numpy_siglip.kernels.activations import _CODES, ACTIVATIONS, activation, activation_reference
 from numpy_siglip.kernels.attention import attention, attention_reference
-from numpy_siglip.kernels.linear import LinearWeights, linear, linear_reference, plan_product
+from numpy_siglip.kernels.linear import LinearWeights, linear, linear_reference
+from numpy_siglip.kernels.matrix_product import plan_product
 from numpy_siglip.kernels.packing import pack_linear
 from numpy_siglip.kernels.registry import OPS
 from numpy_siglip.kernels.runtime import Runtime
