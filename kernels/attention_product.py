@@ -1,10 +1,10 @@
 """The compiled products of `attention`: scores, softmax and values of a few queries at a time, in cache.
 
-The scores of one head are (queries, keys), a megabyte or more where tokens are many. They are never held: a
-task takes some tiles of queries of one head, computes their scores against all keys, turns them into weights
-and multiplies them by the values, while all of it stays in the second level of cache. (Rabe and Staats, 2021,
-https://arxiv.org/abs/2112.05682, go further and never hold a row of scores either; a row is short enough here,
-and its softmax is then the plain one.)
+The scores of one head are (queries, keys), a megabyte or more where tokens are many. They are never all
+held: a task takes some tiles of queries of one head, computes their scores against all keys, turns them
+into weights and multiplies them by the values, while all of it stays in the second level of cache. (Rabe
+and Staats, 2021, https://arxiv.org/abs/2112.05682, do not even hold a row of scores; a row is short enough
+here, and its softmax is then the plain one.)
 
 Keys and values are packed first, one head a task, like the weights of a product: keys turned over, for the
 product with the queries; values as they are. The weights of a tile need no packing: the scores are stored
