@@ -29,6 +29,7 @@ from result_files import anonymous, counted, write_results
 from runners import ONNX_FILE, RUNNERS, Ours
 from worker import pixels_file
 
+from numpy_siglip.atomic_write import check_writable
 from numpy_siglip.kernels.threads import available_threads
 from numpy_siglip.vision_cost import total_cost, vision_costs
 
@@ -79,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     output = options.output / f"{date}-{label}-{short_name(description['machine'])}.json"
     partial = output.with_suffix(".partial")  # an earlier run of the same day stays until this one is done
     options.output.mkdir(parents=True, exist_ok=True)
+    check_writable(partial)
     with tempfile.TemporaryDirectory(prefix="siglip-benchmark-") as temporary:
         for model in options.models:
             with tempfile.TemporaryDirectory(prefix=f"{model.replace('/', '-')}-", dir=temporary) as folder:

@@ -65,8 +65,7 @@ def plot_models(results: dict[str, Any], path: Path) -> None:
         f"{counted(machine['cores'], 'core')}, {results['date'][:10]}",
         fontsize=11,
     )
-    with atomic_write(path) as stream:
-        figure.savefig(stream, format="png", dpi=110)
+    atomic_write({path: lambda stream: figure.savefig(stream, format="png", dpi=110)})
     plt.close(figure)
 
 

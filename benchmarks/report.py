@@ -153,8 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         if new != old:
             print("README.md differs from the newest results: run python benchmarks/report.py --readme")
         return int(new != old)
-    with atomic_write(README) as stream:
-        stream.write(new.encode())
+    atomic_write({README: lambda stream: stream.write(new.encode())})
     return 0
 
 

@@ -15,8 +15,8 @@ _DIGITS = 6
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write results as JSON, in place of what was there only once all is written."""
-    with atomic_write(path) as stream:
-        stream.write((json.dumps(_rounded(results), indent=1) + "\n").encode())
+    text = json.dumps(_rounded(results), indent=1) + "\n"
+    atomic_write({path: lambda stream: stream.write(text.encode())})
 
 
 def newest_results(benchmark: str, folder: Path = RESULTS) -> dict[str, Any] | None:

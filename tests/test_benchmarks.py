@@ -121,6 +121,7 @@ def test_contestants_agree_and_are_timed(random_folder, capsys):
     results = _speed(["numpy_siglip", "numpy", "torch"], random_folder)
     assert results["failed"] == {}
     assert results["reference"] == "torch"
+    assert results["calls"] == 5
     assert list(results["contestants"]) == ["numpy_siglip", "numpy", "torch"]
     for name, row in results["contestants"].items():
         assert row["correct"], name
