@@ -1,0 +1,184 @@
+"""Tables of results, in Markdown, and README's copies of them.
+
+    python benchmarks/report.py FILE        print the tables of one file of results
+    python benchmarks/report.py --readme    put those of the newest files into README.md
+    python benchmarks/report.py --check     exit with status 1 if README.md shows others
+
+README marks where a table goes: `<!-- benchmark: models -->` begins a block and `<!-- end -->` ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from result_files import RESULTS, counted, newest_results
+from runners import RUNNERS, Ours
+
+from numpy_siglip.atomic_write import atomic_write
+
+README = Path(__file__).parents[1] / "README.md"
+_BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n)(.*?)(<!-- end -->)", flags=re.DOTALL)
+
+
+class ReportError(Exception):
+    """README or a file of results is not what it should be."""
+
+
+def models_tables(results: dict[str, Any]) -> str:
+    """Everything README shows of `models`: where it was measured, speed, start-up and memory."""
+    return "\n\n".join([conditions(results), speed_table(results), start_up_table(results)])
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"models": models_tables}
+"""What stands in README's blocks, by the name of the benchmark. A new benchmark adds itself here."""
+
+
+def conditions(results: dict[str, Any]) -> str:
+    """A sentence on the machine and one on the versions."""
+    machine, versions = results["machine"], dict(results["versions"])
+    memory = f", {machine['memory'] / 2**30:.0f} GB of memory" if machine["memory"] else ""
+    commit = f", commit {results['commit']}" if results["commit"] else ""
+    python = versions.pop("python")
+    installed = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return (
+        f"Measured on {results['date'][:10]}{commit}{' with changes' if results['modified'] else ''}: "
+        f"{machine['processor']}, {counted(machine['cores'], 'core')}, "
+        f"{counted(results['threads'], 'thread')} each, float32{memory}; {machine['system']}, "
+        f"Python {python}, {installed}."
+    )
+
+
+def speed_table(results: dict[str, Any]) -> str:
+    """One row for each shape and batch, one column for each contestant."""
+    names = _columns(results["speed"])
+    lines = [
+        "| model | images | " + " | ".join(RUNNERS[name].title for name in names) + " | ours / best peer |",
+        "|---|--:|" + "--:|" * len(names) + "--:|",
+    ]
+    for case in results["speed"]:
+        cells = [_speed_cell(case["contestants"].get(name)) for name in names]
+        best = case["ratio_to_best_peer"]
+        cells.append(f"**{best:.2f}**" if best else "")
+        lines.append(f"| {case['model']} | {case['batch']} | " + " | ".join(cells) + " |")
+    caption = (
+        "Milliseconds for one image, median over the rounds; in brackets the time of numpy_siglip divided by "
+        "theirs, median of the ratios within each round: below 1, numpy_siglip is faster. The best peer is "
+        "whoever else was fastest in the round."
+    )
+    return "\n".join([caption, "", *lines])
+
+
+def start_up_table(results: dict[str, Any]) -> str:
+    """One row for each shape and contestant: start-up in its parts, and peak memory."""
+    lines = [
+        "| model | contestant | start to first embedding | import | load | first embedding "
+        "| peak memory, 1 image |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    batches = sorted({case["batch"] for case in results["speed"]} - {1})
+    lines[0] += "".join(f" {batch} images |" for batch in batches)
+    lines[1] += "--:|" * len(batches)
+    memory = {
+        (case["model"], case["batch"], name): row["peak_memory"]
+        for case in results["speed"]
+        for name, row in case["contestants"].items()
+    }
+    for case in results["start_up"]:
+        for name, start in case["contestants"].items():
+            parts = ("start_up_seconds", "import_seconds", "load_seconds", "first_embedding_seconds")
+            cells = [f"{start[part]:.2f} s" for part in parts]
+            cells.append(_megabytes(start["peak_memory"]))
+            cells += [_megabytes(memory.get((case["model"], batch, name))) for batch in batches]
+            lines.append(f"| {case['model']} | {RUNNERS[name].title} | " + " | ".join(cells) + " |")
+    cold = results["cold_cache"]
+    if cold:
+        lines += [
+            "",
+            "With an empty cache, numpy_siglip compiles first, once on a machine: "
+            f"{cold['start_up_seconds']:.0f} s to the first embedding of {cold['model']}.",
+        ]
+    return "\n".join(lines)
+
+
+def fill_blocks(text: str, folder: Path = RESULTS) -> str:
+    """README with the tables of the newest results in its blocks.
+
+    Raises
+    ------
+    ReportError
+        If there is no block, or one has no table or no results.
+    """
+    if not _BLOCK.search(text):
+        raise ReportError("README.md has no block <!-- benchmark: ... --> ... <!-- end -->")
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[2]
+        if name not in TABLES:
+            raise ReportError(f"README.md has a block for {name}; there are tables of {', '.join(TABLES)}")
+        results = newest_results(name, folder)
+        if results is None:
+            raise ReportError(f"no complete results of {name}; run python benchmarks/{name}.py")
+        return f"{match[1]}{TABLES[name](results)}\n{match[4]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("file", nargs="?", type=Path)
+    choice.add_argument("--readme", action="store_true")
+    choice.add_argument("--check", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        if options.file:
+            results = json.loads(options.file.read_text())
+            print(TABLES[results["benchmark"]](results))
+            return 0
+        old = README.read_text(encoding="utf-8")
+        new = fill_blocks(old)
+    except (ReportError, OSError, ValueError, KeyError) as error:
+        print(f"report.py: {error}", file=sys.stderr)
+        return 2
+    if options.check:
+        if new != old:
+            print("README.md differs from the newest results: run python benchmarks/report.py --readme")
+        return int(new != old)
+    atomic_write({README: lambda stream: stream.write(new.encode())})
+    return 0
+
+
+def _columns(cases: list[dict[str, Any]]) -> list[str]:
+    """Contestants that any case has or that failed, in the order of ``RUNNERS``, ours first."""
+    present = {name for case in cases for name in (*case["contestants"], *case["failed"])}
+    return [name for name in RUNNERS if name in present or name == Ours.name]
+
+
+def _speed_cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "failed"
+    if not row["correct"]:
+        return "wrong"
+    time = (
+        f"{row['median_seconds'] * 1e3:.1f}"
+        if row["median_seconds"] < 1
+        else f"{row['median_seconds'] * 1e3:.0f}"
+    )
+    return f"{time} ({row['ratio']:.2f})" if row["ratio"] else time
+
+
+def _megabytes(size: int | None) -> str:
+    return f"{size / 2**20:.0f} MB" if size else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,323 @@
+"""The benchmarks measure what they say, tell right from wrong, and show what they found."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))  # the benchmarks are scripts, and find one another as scripts do
+
+import contestant  # noqa: E402
+import measurement  # noqa: E402
+import models  # noqa: E402
+import report  # noqa: E402
+from random_checkpoint import TOY, random_pixels, write_random_checkpoint  # noqa: E402
+from ratios import median_ratio, median_ratio_to_best, relative_difference  # noqa: E402
+from result_files import newest_results, write_results  # noqa: E402
+from runners import ONNX_FILE, RUNNERS  # noqa: E402
+from worker import pixels_file  # noqa: E402
+
+from numpy_siglip import SiglipVisionModel  # noqa: E402
+
+RESULTS = {
+    "benchmark": "models",
+    "date": "2026-01-02T03:04:05+00:00",
+    "commit": "0123456789ab",
+    "modified": False,
+    "machine": {"processor": "Abacus 3000", "cores": 2, "memory": 16 * 2**30, "system": "Linux 6.1"},
+    "versions": {"python": "3.12.1", "numpy": "2.4.0", "torch": "2.13.0"},
+    "quick": False,
+    "complete": True,
+    "threads": 2,
+    "cold_cache": {"model": "base", "start_up_seconds": 21.4},
+    "start_up": [
+        {
+            "model": "base",
+            "contestants": {
+                "torch": {
+                    "start_up_seconds": 3.0,
+                    "import_seconds": 2.0,
+                    "load_seconds": 0.5,
+                    "first_embedding_seconds": 0.25,
+                    "peak_memory": 700 * 2**20,
+                }
+            },
+            "failed": {},
+        }
+    ],
+    "speed": [
+        {
+            "model": "base",
+            "batch": batch,
+            "ratio_to_best_peer": 0.75,
+            "contestants": {
+                "numpy_siglip": {
+                    "median_seconds": 0.123456,
+                    "ratio": None,
+                    "correct": True,
+                    "peak_memory": 400 * 2**20,
+                },
+                "torch": {"median_seconds": 0.2, "ratio": 0.75, "correct": True, "peak_memory": 750 * 2**20},
+                "onnxruntime": {
+                    "median_seconds": 0.1,
+                    "ratio": 1.25,
+                    "correct": False,
+                    "peak_memory": 500 * 2**20,
+                },
+            },
+            "failed": {"openvino": "exit status 1"},
+        }
+        for batch in (1, 8)
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def random_folder(tmp_path_factory) -> Path:
+    """A random toy checkpoint with pixel values for one and two images."""
+    folder = tmp_path_factory.mktemp("random")
+    write_random_checkpoint(folder, TOY)
+    for batch in (1, 2):
+        np.save(pixels_file(folder, batch), random_pixels(TOY, batch))
+    return folder
+
+
+def _speed(names, folder, **changes):
+    options = {"batch": 2, "threads": 1, "flops": 10**6, "rounds": 2, "budget": 60.0, "report": print}
+    return measurement.measure_speed(names, folder, **{**options, **changes})
+
+
+# ------------------------------------------------------------------------------ checkpoints and workers
+
+
+def test_random_checkpoints_are_sound_and_seeded(random_folder, tmp_path):
+    output = SiglipVisionModel.from_pretrained(random_folder, backend="numpy")(
+        random_pixels(TOY, 2), output_attentions=True
+    )
+    assert np.isfinite(output.pooler_output).all()
+    assert 0.1 < output.pooler_output.std() < 100
+    assert not np.allclose(output.pooler_output[0], output.pooler_output[1], rtol=0.01)
+    strongest = output.attentions[0].max(axis=-1).mean()
+    assert strongest > 3 / TOY.num_patches  # far from uniform
+    for seed in (0, 1):
+        write_random_checkpoint(tmp_path / str(seed), TOY, seed)
+    weights = [
+        (folder / "model.safetensors").read_bytes()
+        for folder in (random_folder, tmp_path / "0", tmp_path / "1")
+    ]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_contestants_agree_and_are_timed(random_folder, capsys):
+    results = _speed(["numpy_siglip", "numpy", "torch"], random_folder)
+    assert results["failed"] == {}
+    assert results["reference"] == "torch"
+    assert results["calls"] == 5
+    assert list(results["contestants"]) == ["numpy_siglip", "numpy", "torch"]
+    for name, row in results["contestants"].items():
+        assert row["correct"], name
+        assert row["difference"] < 1e-5
+        assert len(row["seconds"]) == 2
+        assert 0 < row["minimum_seconds"] <= row["median_seconds"] < 1
+        assert row["images_per_second"] == pytest.approx(1 / row["median_seconds"])
+        assert row["gflops_per_second"] == pytest.approx(1e-3 / row["median_seconds"])
+        assert row["peak_memory"] > 10 * 2**20
+        assert (row["ratio"] is None) == (name == "numpy_siglip")
+    torch = results["contestants"]["torch"]
+    assert results["ratio_to_best_peer"] == torch["ratio"]  # the only peer
+    json.dumps(results)
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnxruntime", "onnxruntime"), ("openvino", "openvino")])
+def test_runtimes_that_read_onnx_agree(name, package, random_folder):
+    for needed in (package, "onnx"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed; it comes with the extra bench")
+    if not (random_folder / ONNX_FILE).exists():
+        subprocess.run([sys.executable, BENCHMARKS / "export_onnx.py", random_folder], check=True)
+    for batch in (1, 2):
+        results = _speed(["numpy", name], random_folder, batch=batch, rounds=1)
+        assert results["failed"] == {}
+        assert results["contestants"][name]["correct"]
+
+
+def test_a_wrong_output_is_reported(random_folder, monkeypatch, capsys):
+    monkeypatch.setattr(measurement, "TOLERANCE", -1.0)  # nothing is good enough
+    row = _speed(["numpy"], random_folder, rounds=1)["contestants"]["numpy"]
+    assert row["correct"] is False
+    assert "numpy is WRONG: its output differs from that of numpy by 0.0e+00" in capsys.readouterr().out
+
+
+def test_a_contestant_that_dies_is_left_out_with_its_last_words(tmp_path, random_folder, capsys):
+    results = measurement.measure_start_up(["numpy"], tmp_path / "nothing", 1, 1, print)
+    assert results["contestants"] == {}
+    assert "exit status 1" in results["failed"]["numpy"]
+    assert "nothing" in results["failed"]["numpy"]
+    assert "numpy failed to start: exit status 1" in capsys.readouterr().out
+    with (
+        contestant.Contestant("numpy", random_folder, 1, 1, timeout=0.001) as silent,
+        pytest.raises(contestant.ContestantError, match="no answer in 0 s"),
+    ):
+        silent.loaded()
+
+
+def test_start_up_has_its_parts(random_folder):
+    (start,) = measurement.measure_start_up(["numpy"], random_folder, 1, 2, print)["contestants"].values()
+    parts = start["import_seconds"] + start["load_seconds"] + start["first_embedding_seconds"]
+    assert 0 < parts < start["start_up_seconds"] == pytest.approx(np.median(start["seconds"]))
+    assert len(start["seconds"]) == 2
+    assert start["peak_memory"] > 10 * 2**20
+
+
+# ------------------------------------------------------------------------------------------- arithmetic
+
+
+def test_ratios_are_taken_within_rounds():
+    ours, torch, openvino = [1.0, 2.0, 4.0, 1.0, 9.0], [2.0, 4.0, 8.0, 1.0, 9.0], [1.0, 4.0, 2.0, 4.0, 3.0]
+    assert median_ratio(ours, torch) == 0.5  # of 0.5, 0.5, 0.5, 1, 1
+    assert median_ratio(ours, openvino) == 1.0  # of 1, 0.5, 2, 0.25, 3, where medians would say 2 / 3
+    assert median_ratio_to_best(ours, {"torch": torch, "openvino": openvino}) == 1.0  # 1, .5, 2, 1, 3
+    assert median_ratio_to_best(ours, {}) is None
+    with pytest.raises(ValueError, match="shorter"):
+        median_ratio(ours, torch[:2])
+
+
+def test_our_own_backends_are_no_peers():
+    times = {"numpy_siglip": [2.0], "numpy": [1.0], "torch": [4.0], "onnxruntime": [8.0]}
+    results = measurement._evaluate(times, 10**9)
+    assert results["ratio_to_best_peer"] == 0.5
+    assert results["contestants"]["numpy"]["ratio"] == 2.0
+    assert results["contestants"]["torch"]["gflops_per_second"] == 0.25
+
+
+@pytest.mark.parametrize("found", [np.zeros(2), np.full(2, np.nan), np.full(2, np.inf), np.ones(3)])
+def test_nothing_that_is_no_result_agrees(found):
+    assert not relative_difference(found, np.ones(2)) < 0.5
+    assert not relative_difference(np.zeros(2), np.zeros(2)) < 0.5
+
+
+def test_each_contestant_begins_a_round():
+    rounds = [measurement._order(["a", "b", "c"], number) for number in range(4)]
+    assert rounds == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+
+
+# --------------------------------------------------------------------------------------------- reports
+
+TABLES = """\
+Measured on 2026-01-02, commit 0123456789ab: Abacus 3000, 2 cores, 2 threads each, float32, 16 GB of memory; \
+Linux 6.1, Python 3.12.1, numpy 2.4.0, torch 2.13.0.
+
+Milliseconds for one image, median over the rounds; in brackets the time of numpy_siglip divided by theirs, \
+median of the ratios within each round: below 1, numpy_siglip is faster. The best peer is whoever else was \
+fastest in the round.
+
+| model | images | numpy_siglip | torch | onnxruntime | OpenVINO | ours / best peer |
+|---|--:|--:|--:|--:|--:|--:|
+| base | 1 | 123.5 | 200.0 (0.75) | wrong | failed | **0.75** |
+| base | 8 | 123.5 | 200.0 (0.75) | wrong | failed | **0.75** |
+
+| model | contestant | start to first embedding | import | load | first embedding \
+| peak memory, 1 image | 8 images |
+|---|---|--:|--:|--:|--:|--:|--:|
+| base | torch | 3.00 s | 2.00 s | 0.50 s | 0.25 s | 700 MB | 750 MB |
+
+With an empty cache, numpy_siglip compiles first, once on a machine: 21 s to the first embedding of base."""
+
+
+def test_tables():
+    assert report.models_tables(RESULTS) == TABLES
+
+
+def test_readme_blocks_show_the_newest_complete_results(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    readme = tmp_path / "README.md"
+    monkeypatch.setattr(report, "README", readme)
+    monkeypatch.setattr(report, "fill_blocks", lambda text, fill=report.fill_blocks: fill(text, folder))
+    readme.write_text("no block")
+    assert report.main(["--check"]) == 2
+    assert "has no block" in capsys.readouterr().err
+    readme.write_text("before\n<!-- benchmark: models -->\nold\n<!-- end -->\nafter\n")
+    assert report.main(["--readme"]) == 2
+    assert "no complete results of models; run python benchmarks/models.py" in capsys.readouterr().err
+
+    newer = {"date": "2026-02-01T00:00:00+00:00", "commit": None}
+    for name, changes in (
+        ("a", {"date": "2025-12-31T00:00:00+00:00"}),
+        ("b", {}),
+        ("c", {**newer, "quick": True}),
+        ("d", {**newer, "complete": False}),
+        ("e", {**newer, "benchmark": "operations"}),
+    ):
+        write_results(folder / f"{name}.json", {**copy.deepcopy(RESULTS), **changes})
+    assert newest_results("models", folder)["date"] == RESULTS["date"]
+    assert report.main(["--check"]) == 1
+    assert report.main(["--readme"]) == 0
+    assert readme.read_text() == f"before\n<!-- benchmark: models -->\n{TABLES}\n<!-- end -->\nafter\n"
+    assert report.main(["--check"]) == 0
+
+    readme.write_text("<!-- benchmark: weather -->\n<!-- end -->")
+    assert report.main(["--check"]) == 2
+    assert "has a block for weather; there are tables of models" in capsys.readouterr().err
+
+
+def test_the_projects_readme_shows_the_newest_results():
+    text = report.README.read_text(encoding="utf-8")
+    if "<!-- benchmark: " in text:
+        assert report.fill_blocks(text) == text, "run python benchmarks/report.py --readme"
+
+
+# ------------------------------------------------------------------------------------------ the command
+
+
+def test_the_command_at_toy_size_without_a_peer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(RUNNERS["openvino"], "packages", ("openvino_of_tomorrow",))
+    monkeypatch.setattr(RUNNERS["torch"], "packages", ("torch_of_tomorrow",))
+    cold = {"start_up_seconds": 20.0}
+    monkeypatch.setattr(models, "start_once", lambda *_: cold)  # compiling everything takes too long here
+    options = ["--models", "toy", "--peers", "openvino,numpy", "--batches", "1,2", "--threads", "1"]
+    status = models.main([*options, "--rounds", "1", "--starts", "1", "--output", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert "OpenVINO is left out: pip install openvino_of_tomorrow" in printed
+    assert "| toy | 2 | " in printed
+    files = sorted(tmp_path.iterdir())
+    assert [file.suffix for file in files] == [".json", ".png"]
+    assert "-models-" in files[0].name
+    assert files[1].read_bytes().startswith(b"\x89PNG")
+    results = json.loads(files[0].read_text())
+    assert results["complete"] is True
+    assert results["missing"] == {"openvino": ["openvino_of_tomorrow"]}
+    assert [(case["model"], case["batch"]) for case in results["speed"]] == [("toy", 1), ("toy", 2)]
+    assert results["speed"][0]["reference"] == "numpy"
+    assert str(Path.home()) not in files[0].read_text()
+    assert str(tmp_path) not in files[0].read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--models", "huge"], "unknown model 'huge'"),
+        (["--models", "google/paligemma-3b-pt-224"], "unknown model"),
+        (["--peers", "torch,caffe"], "unknown peer 'caffe'"),
+        (["--batches", "0"], "'0' is not a positive whole number"),
+    ],
+)
+def test_bad_options_are_named(option, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        models.main(option)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["machine", "random_checkpoint", "ratios", "result_files"])
+def test_examples_in_docstrings(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
