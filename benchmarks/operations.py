@@ -13,15 +13,20 @@ disk.
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import describe_machine, short_name
 from peaks import Peaks
+from report import operations_table, operations_tables
+from result_files import RESULTS, write_results
 
 from numpy_siglip.kernels.registry import OPS, Op
 from numpy_siglip.kernels.runtime import Runtime
@@ -42,44 +47,7 @@ _MEMORY_BOUND_INTENSITY = 4
 """Flops a byte below which an operation is set against the copy loop and not against multiply-adds."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One operation at one shape."""
-
-    operation: str
-    shape: str
-    flops: int
-    bytes: int
-    error: float
-    seconds: list[float]
-    """Of each round."""
-    reference_seconds: list[float]
-    """NumPy's matrix product for ``linear``, else empty."""
-    torch_seconds: list[float]
-    peak: list[float]
-    """GFLOP/s of the multiply-add loop, or GB/s of the copy loop, in the same round."""
-
-    @property
-    def memory_bound(self) -> bool:
-        """Whether the peak is that of memory."""
-        return self.flops < _MEMORY_BOUND_INTENSITY * self.bytes
-
-    @property
-    def rates(self) -> list[float]:
-        """GFLOP/s or GB/s of each round."""
-        return [(self.bytes if self.memory_bound else self.flops) / s / 1e9 for s in self.seconds]
-
-    @property
-    def share(self) -> float:
-        """Of the peak, median over rounds."""
-        return float(np.median(np.divide(self.rates, self.peak)))
-
-    def ratio(self, other: list[float]) -> float | None:
-        """Our time by another's, median over rounds; below 1 we are faster."""
-        return float(np.median(np.divide(self.seconds, other))) if other else None
-
-
-def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> Result:
+def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> dict[str, Any]:
     """Check one operation at the shape of one model, and time it in turns with others.
 
     Parameters
@@ -90,6 +58,11 @@ def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> R
     runtime : Runtime
     peaks : Peaks
     rounds : int
+
+    Returns
+    -------
+    dict
+        As `report.operations_table` reads it: seconds and peaks of each round, and what follows from them.
     """
     shape = op.model_shapes[name]
     cost = op.cost(**shape)
@@ -99,11 +72,11 @@ def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> R
     contestants: dict[str, Callable[[], Any]] = {"ours": lambda: op.compiled(runtime, **operands)}
     if op.name == "linear":
         x, transposed = plain["x"], plain["weights"].weight.T
-        contestants["reference"] = lambda: x @ transposed
+        contestants["numpy"] = lambda: x @ transposed
     torch_call = _torch(op.name, plain, runtime.threads)
     if torch_call is not None:
         contestants["torch"] = torch_call
-    seconds: dict[str, list[float]] = {who: [] for who in ("ours", "reference", "torch")}
+    seconds: dict[str, list[float]] = {who: [] for who in contestants}
     peak: list[float] = []
     memory_bound = cost.flops < _MEMORY_BOUND_INTENSITY * cost.bytes
     for _ in range(rounds):
@@ -112,17 +85,25 @@ def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> R
         for who, call in contestants.items():
             time.sleep(_PAUSE)
             seconds[who].append(_turn(call))
-    return Result(
-        op.name,
-        name,
-        cost.flops,
-        cost.bytes,
-        error,
-        seconds["ours"],
-        seconds["reference"],
-        seconds["torch"],
-        peak,
-    )
+    rates = [(cost.bytes if memory_bound else cost.flops) / each / 1e9 for each in seconds["ours"]]
+    return {
+        "operation": op.name,
+        "shape": name,
+        "flops": cost.flops,
+        "bytes": cost.bytes,
+        "error": error,
+        "unit": "GB/s" if memory_bound else "GFLOP/s",
+        "median_seconds": float(np.median(seconds["ours"])),
+        "least_seconds": min(seconds["ours"]),
+        "rate": float(np.median(rates)),
+        "share_of_peak": float(np.median(np.divide(rates, peak))),
+        "ratios": {
+            who: float(np.median(np.divide(seconds["ours"], times)))
+            for who, times in seconds.items()
+            if who != "ours"
+        },
+        "rounds": {"peak": peak, "seconds": seconds},
+    }
 
 
 def _turn(call: Callable[[], Any]) -> float:
@@ -158,30 +139,6 @@ def _torch(name: str, operands: dict[str, Any], threads: int) -> Callable[[], An
     return torch_operation(name, operands)
 
 
-def format_results(results: list[Result]) -> str:
-    """Lay results out as a table in Markdown."""
-    columns = ["operation", "shape of", "median", "minimum", "rate", "of peak", "/ torch", "/ numpy", "error"]
-    lines = [f"| {' | '.join(columns)} |", f"|---|---|{'--:|' * (len(columns) - 2)}"]
-    for r in results:
-        ratios = [r.ratio(r.torch_seconds), r.ratio(r.reference_seconds)]
-        cells = [
-            r.operation,
-            r.shape,
-            _time(float(np.median(r.seconds))),
-            _time(min(r.seconds)),
-            f"{np.median(r.rates):.0f} {'GB/s' if r.memory_bound else 'GFLOP/s'}",
-            f"{r.share:.0%}",
-            *(f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios),
-            f"{r.error:.0e}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=DEFAULT_ROUNDS, help=f"({DEFAULT_ROUNDS})")
@@ -196,22 +153,54 @@ def main() -> int:
     """Measure, print a table and write the results."""
     options = _options()
     runtime = Runtime(options.threads or available_threads())
+    results: dict[str, Any] = {
+        "benchmark": "operations",
+        "complete": not (options.operations or options.shapes),
+        **describe_machine(),
+        "threads": runtime.threads,
+        "compile_seconds": _compile_seconds(),
+        "operations": [],
+    }
     peaks = Peaks(runtime)
-    results = []
     for op in OPS:
         if options.operations and op.name not in options.operations:
             continue
         for name in op.model_shapes:
             if options.shapes in name:
-                results.append(measure(op, name, runtime, peaks, options.rounds))
-                print(format_results(results[-1:]).splitlines()[-1], file=sys.stderr)
-    print(format_results(results))
-    wrong = [f"{r.operation} at {r.shape}" for r in results if not r.error <= TOLERANCE]
+                row = measure(op, name, runtime, peaks, options.rounds)
+                results["operations"].append(row)
+                print(operations_table([row]).splitlines()[-1], file=sys.stderr)
+    print(operations_tables(results))
+    if results["complete"] or options.output:
+        folder = options.output or RESULTS
+        name = f"{results['date'][:10]}-operations-{short_name(results['machine'])}.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_results(folder / name, results)
+        print(f"written to {folder / name}", file=sys.stderr)
+    rows = results["operations"]
+    wrong = [f"{row['operation']} at {row['shape']}" for row in rows if not row["error"] <= TOLERANCE]
     if wrong:
         print(f"beyond {TOLERANCE:g} of the reference: {', '.join(wrong)}", file=sys.stderr)
         return 1
-    _ = asdict
     return 0
+
+
+def _compile_seconds() -> float:
+    """Time to compile every kernel, in a process that finds nothing on disk."""
+    code = (
+        "from numpy_siglip.kernels.runtime import Runtime\n"
+        "from numpy_siglip.kernels.warmup import warm_up\n"
+        "print(warm_up(Runtime()).seconds)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "NUMBA_CACHE_DIR": folder},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return float(process.stdout)
 
 
 if __name__ == "__main__":

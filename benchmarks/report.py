@@ -35,7 +35,44 @@ def models_tables(results: dict[str, Any]) -> str:
     return "\n\n".join([conditions(results), speed_table(results), start_up_table(results)])
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"models": models_tables}
+def operations_tables(results: dict[str, Any]) -> str:
+    """Everything README shows of `operations`."""
+    caption = (
+        "Times are medians over the rounds. A rate is set against the peak of the same round: multiply-adds "
+        "on registers for GFLOP/s; a copy of 128 MB for GB/s, which what lies in a cache exceeds. (Pooling "
+        "exceeds its peak because it does a fraction of the arithmetic that its definition counts.) The "
+        "last columns divide our time by that of torch and of NumPy's matrix product, the latter without "
+        "bias, activation and residual: below 1 we are faster. Compiling "
+        f"every kernel takes {results['compile_seconds']:.0f} s, once."
+    )
+    return "\n\n".join([conditions(results), caption, operations_table(results["operations"])])
+
+
+def operations_table(rows: list[dict[str, Any]]) -> str:
+    """One row for each operation and shape."""
+    lines = [
+        "| operation | shape of | time | rate | of peak | / torch | / numpy |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        ratios = [f"{row['ratios'][who]:.2f}" if who in row["ratios"] else "" for who in ("torch", "numpy")]
+        seconds = row["median_seconds"]
+        cells = [
+            row["operation"],
+            row["shape"],
+            f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs",
+            f"{row['rate']:.0f} {row['unit']}",
+            f"{row['share_of_peak']:.0%}",
+            *ratios,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "models": models_tables,
+    "operations": operations_tables,
+}
 """What stands in README's blocks, by the name of the benchmark. A new benchmark adds itself here."""
 
 
