@@ -73,10 +73,10 @@ def _multiply_and_add(typing_context: Any, iterations: Any) -> Any:
 
 
 @kernel
-def _fma_loop(tasks: int, iterations: int, out: np.ndarray, progress: np.ndarray) -> None:
+def _fma_loop(tasks: int, iterations: int, out: np.ndarray, progress: np.ndarray, thread: int) -> None:
     while True:
-        task = next_task(progress, 0)
-        if task >= tasks:
+        task = next_task(progress, 0, tasks, thread)
+        if task < 0:
             break
         out[task] = _multiply_and_add(iterations)
         finish_task(progress, 0)
@@ -84,11 +84,11 @@ def _fma_loop(tasks: int, iterations: int, out: np.ndarray, progress: np.ndarray
 
 
 @kernel
-def _copy_loop(source: np.ndarray, out: np.ndarray, tasks: int, progress: np.ndarray) -> None:
+def _copy_loop(source: np.ndarray, out: np.ndarray, tasks: int, progress: np.ndarray, thread: int) -> None:
     size = source.size // tasks
     while True:
-        task = next_task(progress, 0)
-        if task >= tasks:
+        task = next_task(progress, 0, tasks, thread)
+        if task < 0:
             break
         for i in range(task * size, (task + 1) * size, LANES):
             store(out, i, load(source, i))

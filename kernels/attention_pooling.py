@@ -287,12 +287,13 @@ def sum_rows(
     tokens: int,
     width: int,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
     """Sum a strip of 16 columns a task, for all sets; rows are added in their order."""
     strips = (width + LANES - 1) // LANES
     while True:
-        task = next_task(progress, 0)
-        if task >= batch * strips:
+        task = next_task(progress, 0, batch * strips, thread)
+        if task < 0:
             break
         image, column = task // strips, task % strips * LANES
         count = min(LANES, width - column)

@@ -21,7 +21,7 @@ import numpy as np
 from .compilation import kernel, part
 from .packing import pack_panel, round_up, row_place
 from .softmax import exponentials
-from .threads import finish_task, next_task, thread_number, wait_for_tasks
+from .threads import finish_task, next_task, wait_for_tasks
 from .tile import multiply_tile, tile_of_this_machine
 from .vector import LANES, fill, load, load_part, store, store_part
 
@@ -110,6 +110,7 @@ def attend(
     own: np.ndarray,
     plan: AttentionPlan,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
     """Pack keys and values, one head a task; then attend, a few tiles of queries of one head a task.
 
@@ -121,8 +122,8 @@ def attend(
     """
     heads = plan.batch * plan.num_heads
     while True:
-        task = next_task(progress, 0)
-        if task >= heads:
+        task = next_task(progress, 0, heads, thread)
+        if task < 0:
             break
         image, head = task // plan.num_heads, task % plan.num_heads
         feature = head * plan.head_dim
@@ -134,15 +135,15 @@ def attend(
     wait_for_tasks(progress, 0, heads)
 
     tile_floats = plan.tile_rows * LANES
-    queries_own = thread_number(progress) * plan.own_size
+    queries_own = thread * plan.own_size
     scores_own = queries_own + _TILES_OF_TASK * tile_floats * plan.head_vectors
     heads_own = scores_own + _TILES_OF_TASK * tile_floats * plan.key_vectors
     tile_count = (plan.queries + plan.tile_rows - 1) // plan.tile_rows
     blocks = (tile_count + _TILES_OF_TASK - 1) // _TILES_OF_TASK
     tasks = heads * blocks
     while True:
-        task = next_task(progress, 1)
-        if task >= tasks:
+        task = next_task(progress, 1, tasks, thread)
+        if task < 0:
             break
         place, block = task // blocks, task % blocks
         image, head = place // plan.num_heads, place % plan.num_heads

@@ -42,7 +42,7 @@ from .linear import linear_cost, linear_reference
 from .matrix_product import Plan, multiply, plan_product
 from .packing import round_up
 from .runtime import Runtime, flat
-from .threads import COUNTERS
+from .threads import counters_of_a_kernel
 from .tile import tile_of_this_machine
 from .vector import LANES
 
@@ -129,13 +129,13 @@ def encoder_layer_cost(
 # ----------------------------------------------------------------------------------------- compiled
 
 
-_KERNELS, _PRODUCTS = 7, 4
-"""What one layer calls, and how many of them are products."""
+_KERNELS = 7
+"""What one layer calls."""
 
-_ROWS_AT_A_TIME = 400
-"""A batch goes through a layer in pieces of about this many rows. What one operation wrote is then still in
-the second level of cache when the next one reads it, and the memory for it is that of one piece. Weights are
-read once more for each piece, but they are fetched ahead."""
+_ROWS_AT_A_TIME = 256
+"""A batch goes through a layer in pieces of at most this many rows, or of one image. What one operation wrote
+is then still in the second level of cache when the next one reads it, and the memory for it is that of one
+piece. Weights are read once more for each piece, but they are fetched ahead."""
 
 
 class LayerPlan(NamedTuple):
@@ -158,8 +158,6 @@ class LayerPlan(NamedTuple):
     attending: int
     multiplying: int
     end: int
-    finished: int
-    """Counters that a product needs at most."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -175,10 +173,10 @@ def plan_layer(
     (True, 48)
     """
     rows, tile = batch * tokens, tile_of_this_machine()
-    query_key_value = plan_product(rows, width, 3 * width, tile)
-    out_proj = plan_product(rows, width, width, tile)
-    fc1 = plan_product(rows, width, intermediate_size, tile)
-    fc2 = plan_product(rows, intermediate_size, width, tile)
+    query_key_value = plan_product(rows, width, 3 * width, tile, threads)
+    out_proj = plan_product(rows, width, width, tile, threads)
+    fc1 = plan_product(rows, width, intermediate_size, tile, threads)
+    fc2 = plan_product(rows, intermediate_size, width, tile, threads)
     products = (query_key_value, out_proj, fc1, fc2)
     attention = plan_attention(batch, tokens, tokens, width, num_heads)
     sizes = {
@@ -190,7 +188,7 @@ def plan_layer(
         "keys": batch * num_heads * attention.key_size,
         "values": batch * num_heads * attention.value_size,
         "attending": threads * attention.own_size,
-        "multiplying": max(plan.own_size(threads) for plan in products),
+        "multiplying": threads * max(plan.tiles_size for plan in products) + out_proj.packed_size,
     }
     ends = np.cumsum([round_up(size, LANES) for size in sizes.values()]).tolist()  # at cache lines
     return LayerPlan(
@@ -201,7 +199,6 @@ def plan_layer(
         fc2=fc2,
         **dict(zip(sizes, [0, *ends], strict=False)),
         end=ends[-1],
-        finished=max(plan.row_blocks * plan.weight_panels for plan in products),
     )
 
 
@@ -261,7 +258,6 @@ def encoder_layer(
         np.float32(eps),
         runtime.empty(plan.end),
         out.reshape(-1),
-        np.zeros(pieces * _PRODUCTS * plan.finished, np.int64),
         plan,
         rest,
         kernels=pieces * _KERNELS,
@@ -288,13 +284,14 @@ def encode(
     eps: float,
     memory: np.ndarray,
     out: np.ndarray,
-    finished: np.ndarray,
     plan: LayerPlan,
     rest: LayerPlan,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
     """Take some images at a time through the whole layer; the last ones by a plan of their own."""
-    pieces = progress.size // (_KERNELS * COUNTERS)
+    counters = _KERNELS * counters_of_a_kernel(progress[0])
+    pieces = progress.size // counters
     size = plan.attention.batch * plan.attention.queries * norm1_weight.size
     for piece in range(pieces):
         _encode_some(
@@ -302,9 +299,9 @@ def encode(
             norm1_weight, norm1_bias, norm2_weight, norm2_bias, qkv_panels, qkv_bias, out_panels, out_bias,
             fc1_panels, fc1_bias, fc2_panels, fc2_bias, activation, eps, memory,
             out[piece * size : (piece + 1) * size],
-            finished[piece * _PRODUCTS * plan.finished :],
             plan if piece < pieces - 1 else rest,
-            progress[piece * _KERNELS * COUNTERS :],
+            progress[piece * counters :],
+            thread,
         )  # fmt: skip
 
 
@@ -327,9 +324,9 @@ def _encode_some(
     eps: float,
     memory: np.ndarray,
     out: np.ndarray,
-    finished: np.ndarray,
     plan: LayerPlan,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
     """Call the kernels of the parts; each returns when all threads are done with it.
 
@@ -345,33 +342,34 @@ def _encode_some(
     middle = memory[plan.middle : plan.middle + hidden.size]
     activated = memory[plan.activated : plan.keys]
     own = memory[plan.multiplying : plan.end]
-    step = plan.finished
     width16, inner16 = plan.fc1.row_size, plan.fc2.row_size
     heads_are_packed = np.int64(plan.attention.head_dim % LANES == 0)
     heads_size, heads_rows = (width16, panel_rows) if heads_are_packed else (width, 1)
 
+    counters = counters_of_a_kernel(progress[0])
     # Not as literals, for each combination of which Numba would compile another product.
     identity, plain, packed = np.int64(IDENTITY), np.int64(1), np.int64(1)
 
     normalise_rows(hidden, norm1_weight, norm1_bias, eps, normed, width, width16, panel_rows,
-                   progress[0 * COUNTERS :])  # fmt: skip
+                   progress[0 * counters :], thread)  # fmt: skip
     multiply(normed, packed, rows, width, qkv_panels, qkv_bias, 3 * width, identity, hidden[:0],
              projected, 3 * width, plain,
-             own, finished[0 * step :], plan.query_key_value, progress[1 * COUNTERS :])  # fmt: skip
+             own, plan.query_key_value, progress[1 * counters :], thread)  # fmt: skip
     attend(projected, HeadStrides(0 * width, 3 * width * tokens, 3 * width),
            projected, HeadStrides(1 * width, 3 * width * tokens, 3 * width),
            projected, HeadStrides(2 * width, 3 * width * tokens, 3 * width),
            heads, heads_size, heads_rows,
            hidden[:0], memory[plan.keys : plan.values], memory[plan.values : plan.attending],
-           memory[plan.attending : plan.multiplying], plan.attention, progress[2 * COUNTERS :])  # fmt: skip
+           memory[plan.attending : plan.multiplying], plan.attention,
+           progress[2 * counters :], thread)  # fmt: skip
     multiply(heads, heads_are_packed, rows, width, out_panels, out_bias, width, identity, hidden,
              middle, width, plain,
-             own, finished[1 * step :], plan.out_proj, progress[3 * COUNTERS :])  # fmt: skip
+             own, plan.out_proj, progress[3 * counters :], thread)  # fmt: skip
     normalise_rows(middle, norm2_weight, norm2_bias, eps, normed, width, width16, panel_rows,
-                   progress[4 * COUNTERS :])  # fmt: skip
+                   progress[4 * counters :], thread)  # fmt: skip
     multiply(normed, packed, rows, width, fc1_panels, fc1_bias, inner, activation, hidden[:0],
              activated, inner16, panel_rows,
-             own, finished[2 * step :], plan.fc1, progress[5 * COUNTERS :])  # fmt: skip
+             own, plan.fc1, progress[5 * counters :], thread)  # fmt: skip
     multiply(activated, packed, rows, inner, fc2_panels, fc2_bias, width, identity, middle,
              out, width, plain,
-             own, finished[3 * step :], plan.fc2, progress[6 * COUNTERS :])  # fmt: skip
+             own, plan.fc2, progress[6 * counters :], thread)  # fmt: skip

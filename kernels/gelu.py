@@ -180,12 +180,12 @@ _ELEMENTS_OF_TASK = 8192
 
 
 @kernel
-def gelu_of_elements(x: np.ndarray, out: np.ndarray, exact: bool, progress: np.ndarray) -> None:
+def gelu_of_elements(x: np.ndarray, out: np.ndarray, exact: bool, progress: np.ndarray, thread: int) -> None:
     """Take some thousand elements a task."""
     tasks = (x.size + _ELEMENTS_OF_TASK - 1) // _ELEMENTS_OF_TASK
     while True:
-        task = next_task(progress, 0)
-        if task >= tasks:
+        task = next_task(progress, 0, tasks, thread)
+        if task < 0:
             break
         end = min((task + 1) * _ELEMENTS_OF_TASK, x.size)
         for i in range(task * _ELEMENTS_OF_TASK, end & -LANES, LANES):

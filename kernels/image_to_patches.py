@@ -114,13 +114,14 @@ def copy_patches(
     width: int,
     patch_size: int,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
     """Copy one row of patches a task, in the order of the pixels."""
     rows, columns = height // patch_size, width // patch_size
     features = channels * patch_size * patch_size
     while True:
-        task = next_task(progress, 0)
-        if task >= patch_rows:
+        task = next_task(progress, 0, patch_rows, thread)
+        if task < 0:
             break
         image, row = task // rows, task % rows
         for channel in range(channels):

@@ -112,6 +112,7 @@ def normalise_rows(
     row_size: int,
     panel_rows: int,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
     """Normalise some rows a task. A row stays in the first level of cache while it is read three times.
 
@@ -120,8 +121,8 @@ def normalise_rows(
     rows = x.size // width
     tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
-        task = next_task(progress, 0)
-        if task >= tasks:
+        task = next_task(progress, 0, tasks, thread)
+        if task < 0:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
             place = row_place(row, row_size, panel_rows)

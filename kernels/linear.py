@@ -178,7 +178,8 @@ def linear(
     added = flat(residual) if residual is not None else NOTHING
     if residual is not None and (residual.shape[-1] != weights.out_features or out.size % added.size):
         raise ValueError(f"residual has shape {residual.shape}, the result {out.shape}")
-    plan = plan_product(rows, weights.in_features, weights.out_features, tile_of_this_machine())
+    tile = tile_of_this_machine()
+    plan = plan_product(rows, weights.in_features, weights.out_features, tile, runtime.threads)
     runtime.run(
         multiply,
         flat(x),
@@ -193,8 +194,7 @@ def linear(
         out.reshape(-1),
         weights.out_features,
         1,
-        runtime.empty(plan.own_size(runtime.threads)),
-        np.zeros(plan.row_blocks * plan.weight_panels if plan.depths > 1 else 1, np.int64),
+        runtime.empty(runtime.threads * plan.tiles_size + plan.packed_size),
         plan,
     )
     return out

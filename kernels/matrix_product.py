@@ -5,12 +5,13 @@
 Three loops stand around the register tile (Goto and van de Geijn, 2008,
 https://doi.org/10.1145/1356052.1356053, call them layers):
 
-* K is cut so that a block of a weight panel stays in the second level of cache with the next one, which is
-  fetched meanwhile. Where K is cut, sums wait in memory for the next block and are then taken up again, so
-  that every element is summed in the order of k, as if nothing had been cut.
-* Rows are cut so that a block of them stays there too, while one weight panel after the other passes by.
-* One block of rows, one block of K and one panel of weights are a task. It goes through the rows tile by
-  tile, and finishes each tile (bias, activation, residual) while it is in the first level of cache.
+* Rows are cut into blocks that stay in the second level of cache, while one panel of weights after the other
+  passes by. One block and one panel are a task.
+* K is cut, inside a task, so that a block of the panel stays there too, with the next one, which is fetched
+  meanwhile. Sums wait in memory for the next block and are then taken up again, so that every element is
+  summed in the order of k, as if nothing had been cut.
+* A task goes through its rows tile by tile, and finishes each tile (bias, activation, residual) while it
+  is in the first level of cache.
 """
 
 from __future__ import annotations
@@ -23,24 +24,20 @@ import numpy as np
 from .activations import IDENTITY, activate
 from .compilation import kernel, part
 from .packing import pack_rows, round_up, row_place
-from .threads import (
-    add_to_counter,
-    finish_task,
-    next_task,
-    pause,
-    read_counter,
-    thread_number,
-    wait_for_tasks,
-)
+from .threads import finish_task, next_task, wait_for_tasks
 from .tile import BLOCK, Tile, multiply_tile
 from .vector import LANES, load, load_part, store, store_part
 
 _LARGEST_DEPTH = 1152
-"""K is cut into blocks of at most this: one block of a weight panel and its successor, which is fetched
-meanwhile, then take half a megabyte of the second level of cache, and leave room for a block of rows."""
+"""K is cut into blocks of at most this: a block of a weight panel and the one behind it, which is fetched
+meanwhile, then take half a megabyte of the second level of cache, and leave room for the rows."""
 
-_ROW_BLOCK_FLOATS = 230_000
-"""Rows are cut into blocks of about this many numbers, to stay in the second level of cache."""
+_ROW_BLOCK_FLOATS = 300_000
+"""Rows are cut into blocks of at most about this many numbers, to stay in the second level of cache."""
+
+_LEAST_PANELS = 8
+"""Panels of rows for which it is worth while to fetch a panel of weights. Rows are cut into as many blocks as
+there are threads, so that each thread finds its own rows in its own cache, unless blocks become smaller."""
 
 
 class Plan(NamedTuple):
@@ -54,37 +51,32 @@ class Plan(NamedTuple):
     """Panels of rows that a task goes through."""
     row_blocks: int
     depth: int
-    """K of one task, a multiple of 16."""
-    depths: int
-    """Blocks of K."""
+    """K of one block, a multiple of 16."""
     weight_panels: int
     row_size: int
     """K rounded up to 16, what a packed row takes."""
     packed_size: int
     """Floats of all packed rows."""
-
-    def own_size(self, threads: int) -> int:
-        """Floats that a product works in: packed rows and tiles of sums."""
-        tiles = threads if self.depths == 1 else self.row_panels * self.weight_panels
-        return self.packed_size + tiles * self.tile_rows * self.columns
+    tiles_size: int
+    """Floats of one thread: the tiles of a task, where sums over one block of K wait for the next."""
 
 
 @functools.lru_cache(maxsize=256)
-def plan_product(rows: int, in_features: int, out_features: int, tile: Tile) -> Plan:
+def plan_product(rows: int, in_features: int, out_features: int, tile: Tile, threads: int) -> Plan:
     """Cut a product into tasks that fit the caches.
 
     Examples
     --------
-    >>> plan = plan_product(196, 3072, 768, Tile(rows=8, vectors=3))
-    >>> plan.row_blocks, plan.depths, plan.depth, plan.weight_panels
-    (1, 3, 1024, 16)
+    >>> plan = plan_product(196, 3072, 768, Tile(rows=8, vectors=3), threads=2)
+    >>> plan.row_blocks, plan.panels_per_block, plan.depth, plan.weight_panels
+    (2, 13, 1024, 16)
     """
     row_size = round_up(in_features, BLOCK)
-    depths = max(1, -(-row_size // _LARGEST_DEPTH))
-    depth = round_up(-(-row_size // depths), BLOCK)
+    depth = round_up(-(-row_size // -(-row_size // _LARGEST_DEPTH)), BLOCK)
     row_panels = -(-rows // tile.rows)
-    row_blocks = max(1, -(-rows * depth // _ROW_BLOCK_FLOATS))
-    panels_per_block = max(1, -(-row_panels // row_blocks))
+    for_cache = -(-rows * row_size // _ROW_BLOCK_FLOATS)
+    for_threads = min(threads, row_panels // _LEAST_PANELS)
+    panels_per_block = -(-row_panels // max(1, for_cache, for_threads))
     return Plan(
         tile.rows,
         tile.columns,
@@ -92,10 +84,10 @@ def plan_product(rows: int, in_features: int, out_features: int, tile: Tile) -> 
         panels_per_block,
         -(-row_panels // panels_per_block),
         depth,
-        -(-row_size // depth) or 1,
         -(-out_features // tile.columns),
         row_size,
         row_panels * tile.rows * row_size,
+        panels_per_block * tile.rows * tile.columns,
     )
 
 
@@ -114,96 +106,68 @@ def multiply(
     out_row_size: int,
     out_panel_rows: int,
     own: np.ndarray,
-    finished: np.ndarray,
     plan: Plan,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
-    """Pack the rows, then multiply: one task is one panel of weights, on one block of rows and of K.
+    """Pack the rows, then multiply: one task is one block of rows and one panel of weights.
 
-    ``own`` holds the packed rows, and behind them one tile for each thread or, if K is cut, every tile of
-    the result, where sums over one block of K wait for the next. ``finished`` counts for each panel and
-    block of rows the blocks of K that are done. Tasks of one block of K come before those of the next, so
-    that who has to wait for a sum waits for a thread that is about to finish it.
-
-    The result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say; see `packing.row_place`.
+    ``own`` holds the tiles of each thread and, if ``x`` is not packed, the packed rows behind them. The
+    result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say; see `packing.row_place`.
     """
-    while x_is_packed == 0:
-        panel = next_task(progress, 0)
-        if panel >= plan.row_panels:
-            break
-        first = panel * plan.tile_rows
-        pack_rows(
-            x, first * in_features, in_features, min(plan.tile_rows, rows - first), in_features,
-            own, first * plan.row_size, plan.tile_rows,
-        )  # fmt: skip
-        finish_task(progress, 0)
-    packed, tiles = x, 0
+    packed, packed_place = x, 0
     if x_is_packed == 0:
+        packed, packed_place = own, own.size - plan.packed_size
+        while True:
+            panel = next_task(progress, 0, plan.row_panels, thread)
+            if panel < 0:
+                break
+            first = panel * plan.tile_rows
+            pack_rows(
+                x, first * in_features, in_features, min(plan.tile_rows, rows - first), in_features,
+                packed, packed_place + first * plan.row_size, plan.tile_rows,
+            )  # fmt: skip
+            finish_task(progress, 0)
         wait_for_tasks(progress, 0, plan.row_panels)
-        packed, tiles = own, plan.packed_size
 
     tile_size = plan.tile_rows * plan.columns
-    own_tile = tiles + thread_number(progress) * tile_size
-    tasks = plan.row_blocks * plan.depths * plan.weight_panels
-    task = next_task(progress, 1)
-    while task < tasks:
-        following = next_task(progress, 1)  # taken early, to know what to fetch meanwhile
-        row_block, depth_block, weight_panel = _task_place(task, plan)
-        place = row_block * plan.weight_panels + weight_panel
-        if plan.depths > 1:
-            while read_counter(finished, place) < depth_block:
-                pause()
-        weights_here = _weight_place(depth_block, weight_panel, in_features, out_features, plan)
-        ahead = weights_here
-        if following < tasks:
-            _, next_depth_block, next_weight_panel = _task_place(following, plan)
-            ahead = _weight_place(next_depth_block, next_weight_panel, in_features, out_features, plan)
-
+    own_tiles = thread * plan.tiles_size
+    tasks = plan.row_blocks * plan.weight_panels
+    while True:
+        task = next_task(progress, 1, tasks, thread)
+        if task < 0:
+            break
+        row_block, weight_panel = task // plan.weight_panels, task % plan.weight_panels
+        first_panel = row_block * plan.panels_per_block
+        last_panel = min(first_panel + plan.panels_per_block, plan.row_panels)
         first_feature = weight_panel * plan.columns
         features = min(plan.columns, out_features - first_feature)
-        steps = (min(plan.depth, in_features - depth_block * plan.depth) + 3) // 4
-        first_panel = row_block * plan.panels_per_block
-        for panel in range(first_panel, min(first_panel + plan.panels_per_block, plan.row_panels)):
-            first = panel * plan.tile_rows
-            height = min(plan.tile_rows, rows - first)
-            tile = own_tile
-            if plan.depths > 1:
-                tile = tiles + (weight_panel * plan.row_panels + panel) * tile_size
-            multiply_tile(
-                height, (features + LANES - 1) // LANES,
-                packed, first * plan.row_size + depth_block * plan.depth * plan.tile_rows,
-                panels, weights_here, steps,
-                own, tile, plan.columns, LANES, depth_block,
-                panels, min(ahead + (panel - first_panel) * steps * LANES, panels.size - steps * LANES),
-            )  # fmt: skip
-            if depth_block == plan.depths - 1:
-                _finish_tile(
-                    own, tile, plan.columns, height, bias, first_feature, features,
-                    activation, residual, out, first, out_features, out_row_size, out_panel_rows,
+        vectors = (features + LANES - 1) // LANES
+        weights = first_feature * (in_features + 3 & -4)
+        for k in range(0, in_features, plan.depth):
+            steps = (min(plan.depth, in_features - k) + 3) // 4
+            # What is needed next lies behind: the next block of K of this panel, or the next panel.
+            ahead = weights + steps * 4 * vectors * LANES
+            for panel in range(first_panel, last_panel):
+                first = panel * plan.tile_rows
+                height = min(plan.tile_rows, rows - first)
+                tile = own_tiles + (panel - first_panel) * tile_size
+                multiply_tile(
+                    height, vectors,
+                    packed, packed_place + first * plan.row_size + k * plan.tile_rows,
+                    panels, weights, steps,
+                    own, tile, plan.columns, LANES, k,
+                    panels, max(0, min(ahead, panels.size - 2 * steps * LANES)),
                 )  # fmt: skip
-        if plan.depths > 1:
-            add_to_counter(finished, place, 1)
+                ahead += 2 * steps * LANES
+                if k + plan.depth >= in_features:
+                    _finish_tile(
+                        own, tile, plan.columns, height, bias, first_feature, features,
+                        activation, residual, out, first, out_features, out_row_size, out_panel_rows,
+                    )  # fmt: skip
+            weights += steps * 4 * vectors * LANES
         finish_task(progress, 1)
-        task = following
     wait_for_tasks(progress, 1, tasks)
-
-
-@part
-def _task_place(task: int, plan: Plan) -> tuple[int, int, int]:
-    """Block of rows, block of K and panel of weights of a task."""
-    per_block = plan.depths * plan.weight_panels
-    return task // per_block, task % per_block // plan.weight_panels, task % plan.weight_panels
-
-
-@part
-def _weight_place(
-    depth_block: int, weight_panel: int, in_features: int, out_features: int, plan: Plan
-) -> int:
-    """Where the packed weights of a panel and a block of K begin."""
-    first_feature = weight_panel * plan.columns
-    features = min(plan.columns, out_features - first_feature)
-    width = features + LANES - 1 & -LANES
-    return first_feature * (in_features + 3 & -4) + depth_block * plan.depth * width
 
 
 @part

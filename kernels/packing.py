@@ -95,11 +95,12 @@ def pack_weight(
     columns: int,
     panel_count: int,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
     """Pack (out_features, in_features) into panels; each panel is a task."""
     while True:
-        task = next_task(progress, 0)
-        if task >= panel_count:
+        task = next_task(progress, 0, panel_count, thread)
+        if task < 0:
             break
         first = task * columns
         pack_panel(

@@ -187,13 +187,14 @@ def interpolate(
     side: int,
     width: int,
     progress: np.ndarray,
+    thread: int,
 ) -> None:
     """Compute one row of the new grid a task: for each place four sums across of four cells down."""
     rows, columns = row_cells.size // TAPS, column_cells.size // TAPS
     whole = width & -LANES
     while True:
-        row = next_task(progress, 0)
-        if row >= rows:
+        row = next_task(progress, 0, rows, thread)
+        if row < 0:
             break
         for column in range(columns):
             place = (row * columns + column) * width

@@ -28,7 +28,7 @@ from .compilation import kernel, part
 from .cost import Cost, float32_traffic
 from .elementary import exp_flushed
 from .runtime import Runtime, flat
-from .threads import finish_task, next_task, thread_number, wait_for_tasks
+from .threads import finish_task, next_task, wait_for_tasks
 from .vector import LANES, fill, load, load_part, max_lanes, select, store, store_part, sum_lanes
 
 
@@ -94,15 +94,17 @@ def softmax(runtime: Runtime, x: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def softmax_rows(x: np.ndarray, out: np.ndarray, rows: np.ndarray, width: int, progress: np.ndarray) -> None:
+def softmax_rows(
+    x: np.ndarray, out: np.ndarray, rows: np.ndarray, width: int, progress: np.ndarray, thread: int
+) -> None:
     """Take some rows a task, each through a padded copy of a thread's own."""
     padded = (width + LANES - 1) // LANES * LANES
     whole = width & -LANES
     tasks = (x.size // width + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
-    own = thread_number(progress) * padded
+    own = thread * padded
     while True:
-        task = next_task(progress, 0)
-        if task >= tasks:
+        task = next_task(progress, 0, tasks, thread)
+        if task < 0:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, x.size // width)):
             for i in range(0, whole, LANES):

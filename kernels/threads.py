@@ -1,18 +1,20 @@
 """Several threads on one kernel, without a threading layer.
 
-Every kernel cuts its work into numbered tasks. Threads take the numbers from a shared counter, so the
-caller of a kernel never waits for a helper to wake up. It only waits for tasks that somebody is already
-working on: alone it would do them all. A result does not depend on who computed which task.
+Every kernel cuts its work into numbered tasks. Each thread has a share of them, which it goes through in
+order; then it takes what is left in the shares of others. So the caller of a kernel never waits for a helper
+to wake up. It only waits for tasks that somebody is already working on: alone it would do them all. And
+since a thread has the same share in one operation after the other, it finds in its own cache what it wrote. A
+result does not depend on who computed which task.
 
     while True:
-        task = next_task(progress, PHASE)
-        if task >= tasks:
+        task = next_task(progress, PHASE, tasks, thread)
+        if task < 0:
             break
         ...
         finish_task(progress, PHASE)
     wait_for_tasks(progress, PHASE, tasks)
 
-A kernel may have several phases, one pair of counters each.
+A kernel may have several phases, with counters of their own.
 
 Numba's own ``prange`` is not used. Its threading layers belong to the whole process and abort it when two
 threads call at once (workqueue) or after a fork (GNU OpenMP). The helpers here are ordinary Python
@@ -39,9 +41,6 @@ _LINE = 16
 
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
-COUNTERS = (2 * PHASES + 1) * _LINE
-"""Length of the array of counters that one kernel takes."""
-
 _SPINS = 4000
 """How often an idle helper looks for work before it goes to sleep: about 100 microseconds."""
 
@@ -66,28 +65,38 @@ def pause() -> None:
 
 
 @part
-def next_task(progress: np.ndarray, phase: int) -> int:
-    """The next number that no thread has taken."""
-    return add_to_counter(progress, 2 * phase * _LINE, 1)
+def counters_of_a_kernel(threads: int) -> int:
+    """Length of the counters that one kernel takes: for each phase one of what is done and one a share."""
+    return _LINE * (1 + PHASES * (1 + threads))
+
+
+@part
+def next_task(progress: np.ndarray, phase: int, tasks: int, thread: int) -> int:
+    """A number that no thread has taken, from the thread's own share if it has any left; -1 if none has."""
+    shares = progress[0]
+    done = _LINE * (1 + phase * (1 + shares))
+    for turn in range(shares):
+        share = (thread + turn) % shares
+        begin, end = share * tasks // shares, (share + 1) * tasks // shares
+        if begin < end:
+            task = begin + add_to_counter(progress, done + (1 + share) * _LINE, 1)
+            if task < end:
+                return task
+    return -1
 
 
 @part
 def finish_task(progress: np.ndarray, phase: int) -> None:
     """Count a task as done; everything written for it is visible to who sees the count."""
-    add_to_counter(progress, (2 * phase + 1) * _LINE, 1)
+    add_to_counter(progress, _LINE * (1 + phase * (1 + progress[0])), 1)
 
 
 @part
 def wait_for_tasks(progress: np.ndarray, phase: int, tasks: int) -> None:
     """Return once this many tasks of a phase are done."""
-    while read_counter(progress, (2 * phase + 1) * _LINE) < tasks:
+    done = _LINE * (1 + phase * (1 + progress[0]))
+    while read_counter(progress, done) < tasks:
         pause()
-
-
-@part
-def thread_number(progress: np.ndarray) -> int:
-    """0, 1, 2 ... for the threads of one call, each once."""
-    return add_to_counter(progress, 2 * PHASES * _LINE, 1)
 
 
 @kernel
@@ -148,6 +157,7 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = 1 if jit_is_disabled() else threads
+        self._counters = _LINE * (1 + PHASES * (1 + self.threads))
         self._start_over()
         _TEAMS.add(self)
 
@@ -162,23 +172,25 @@ class Team:
         Parameters
         ----------
         kernel : callable
-            Takes the operands and ``progress``, and returns when all its tasks are done.
+            Takes the operands, ``progress`` and the number of the thread, and returns when all its tasks
+            are done.
         *operands
             Arrays and numbers.
         kernels : int
             How many other kernels this one calls one after the other; each takes counters of its own.
         """
-        progress = np.zeros(kernels * COUNTERS, np.int64)
+        progress = np.zeros((kernels, self._counters), np.int64)
+        progress[:, 0] = self.threads
+        progress = progress.reshape(-1)
         if self.threads == 1 or not self._busy.acquire(blocking=False):
-            kernel(*operands, progress)
+            kernel(*operands, progress, 0)
             return
         try:
             while len(self._helpers) < self.threads - 1:
                 self._helpers.append(_Helper())
-            job = (kernel, (*operands, progress))
-            for helper in self._helpers:
-                helper.call(job)
-            kernel(*operands, progress)
+            for number, helper in enumerate(self._helpers, start=1):
+                helper.call((kernel, (*operands, progress, number)))
+            kernel(*operands, progress, 0)
             for helper in self._helpers:
                 helper.job = None
         finally:

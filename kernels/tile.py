@@ -121,7 +121,7 @@ def multiply_tile(
     resume : int
         If not 0, results are added to what ``out`` holds.
     ahead, ahead_index : flat ndarray and int
-        Memory that is needed soon: one cache line of it is fetched at each step.
+        Memory that is needed soon: two cache lines of it are fetched at each step.
     """
     panel_rows, depth, width = tile_of_this_machine().rows, 4 * steps, vectors * LANES
     rows = min(rows, panel_rows)

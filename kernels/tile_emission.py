@@ -155,8 +155,9 @@ def _emit_tile(
             for v in range(tile.vectors):
                 place = r * tile.vectors + v
                 sums[place] = emit_fma(builder, spread, row_of_b[v], sums[place])
-        if k == 1:  # one line of what comes next, while the arithmetic goes on
-            emit_prefetch(builder, builder.gep(ahead, [builder.shl(step, number(4))]))
+        if k % 2:  # one line of what comes next, while the arithmetic goes on
+            line = builder.add(builder.shl(step, number(5)), number(k // 2 * LANES))
+            emit_prefetch(builder, builder.gep(ahead, [line]))
     following = builder.add(step, number(1))
     step.add_incoming(number(0), start)
     step.add_incoming(following, loop)

@@ -140,9 +140,9 @@ def test_products_that_are_cut_along_k(depth, runtime):
 def test_products_of_many_blocks_of_rows(runtime):
     """Over a thousand rows, so that they are cut into blocks, with K cut as well."""
     x, weight, bias = _random(1003, 1200), _random(70, 1200, seed=1), _random(70, seed=2)
-    plan = plan_product(1003, 1200, 70, _TILE)
+    plan = plan_product(1003, 1200, 70, _TILE, threads=2)
     assert plan.row_blocks > 1
-    assert plan.depths > 1
+    assert plan.depth < 1200
     expected = linear_reference(x.astype(np.float64), LinearWeights(weight, bias), "relu")
     result = linear(runtime, x, pack_linear(runtime, weight, bias), "relu")
     assert_close(result, expected, relative=RELATIVE, same_dtype=False)
@@ -166,14 +166,15 @@ def test_shapes_that_do_not_fit_are_named(runtime):
 
 @pytest.mark.parametrize("tile", [AVX512, AVX2, PORTABLE, Tile(5, 2)])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (196, 768, 2304), (729, 4304, 1152), (50_000, 3072, 768)])
-def test_plans_cover_the_product_once(tile, sizes):
+@pytest.mark.parametrize("threads", [1, 2, 64])
+def test_plans_cover_the_product_once(tile, sizes, threads):
     rows, in_features, out_features = sizes
-    plan = plan_product(rows, in_features, out_features, tile)
+    plan = plan_product(rows, in_features, out_features, tile, threads)
     assert plan.row_panels * tile.rows >= rows > (plan.row_panels - 1) * tile.rows
     assert plan.row_blocks * plan.panels_per_block >= plan.row_panels
     assert (plan.row_blocks - 1) * plan.panels_per_block < plan.row_panels
-    assert plan.depths * plan.depth >= in_features > (plan.depths - 1) * plan.depth
     assert plan.depth % 16 == 0
+    assert plan.row_size >= plan.depth
     assert plan.weight_panels * tile.columns >= out_features > (plan.weight_panels - 1) * tile.columns
 
 
