@@ -32,7 +32,7 @@ _LARGEST_DEPTH = 1152
 """K is cut into blocks of at most this: a block of a weight panel and the one behind it, which is fetched
 meanwhile, then take half a megabyte of the second level of cache, and leave room for the rows."""
 
-_ROW_BLOCK_FLOATS = 300_000
+_ROW_BLOCK_FLOATS = 320_000
 """Rows are cut into blocks of at most about this many numbers, to stay in the second level of cache."""
 
 _LEAST_PANELS = 8
@@ -75,8 +75,8 @@ def plan_product(rows: int, in_features: int, out_features: int, tile: Tile, thr
     depth = round_up(-(-row_size // -(-row_size // _LARGEST_DEPTH)), BLOCK)
     row_panels = -(-rows // tile.rows)
     for_cache = -(-rows * row_size // _ROW_BLOCK_FLOATS)
-    for_threads = min(threads, row_panels // _LEAST_PANELS)
-    panels_per_block = -(-row_panels // max(1, for_cache, for_threads))
+    for_threads = max(1, min(threads, row_panels // _LEAST_PANELS))
+    panels_per_block = -(-row_panels // round_up(for_cache, for_threads))
     return Plan(
         tile.rows,
         tile.columns,

@@ -179,9 +179,8 @@ class Team:
         kernels : int
             How many other kernels this one calls one after the other; each takes counters of its own.
         """
-        progress = np.zeros((kernels, self._counters), np.int64)
-        progress[:, 0] = self.threads
-        progress = progress.reshape(-1)
+        progress = np.zeros(kernels * self._counters, np.int64)
+        progress[:: self._counters] = self.threads
         if self.threads == 1 or not self._busy.acquire(blocking=False):
             kernel(*operands, progress, 0)
             return
