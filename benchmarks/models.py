@@ -35,6 +35,8 @@ from numpy_siglip.vision_cost import total_cost, vision_costs
 
 MODELS = ("base-patch16-224", "base-patch16-384", "base-patch16-512", "so400m-patch14-384")
 BATCHES = (1, 8)
+_ALONE = ("so400m-patch14-384",)
+"""Measured with one image unless batches are named: with eight, a single round takes minutes."""
 _EXPORT = Path(__file__).parent / "export_onnx.py"
 
 
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         options.models, options.batches = options.models or [MODELS[0]], options.batches or [1]
         options.rounds, options.starts = options.rounds or 5, options.starts or 2
-    options.models, options.batches = options.models or [*MODELS], options.batches or [*BATCHES]
+    options.models = options.models or [*MODELS]
     options.rounds, options.starts = options.rounds or 15, options.starts or 5
     try:
         return _run(options)
@@ -112,7 +114,7 @@ def _measure_model(
     config = find_configuration(model)
     _say(f"{model}: writing a random checkpoint")
     write_random_checkpoint(folder, config)
-    for batch in {1, *options.batches}:
+    for batch in {1, *_batches(options, model)}:
         np.save(pixels_file(folder, batch), random_pixels(config, batch))
     failed: dict[str, str] = {}
     if any(RUNNERS[name].needs_onnx for name in names):
@@ -134,7 +136,7 @@ def _measure_model(
     write_results(partial, results)
 
     flops = total_cost(vision_costs(config)).flops
-    for batch in options.batches:
+    for batch in _batches(options, model):
         _say(f"{model}: {counted(batch, 'image')}, {options.rounds} rounds")
         speed = measure_speed(
             [name for name in names if name not in start_up["failed"]],
@@ -155,6 +157,10 @@ def _measure_model(
             anonymous({**case, "failed": {**failed, **start_up["failed"], **speed["failed"]}})
         )
         write_results(partial, results)
+
+
+def _batches(options: argparse.Namespace, model: str) -> list[int]:
+    return options.batches or ([1] if model in _ALONE else [*BATCHES])
 
 
 def _present(names: list[str]) -> tuple[list[str], dict[str, list[str]]]:

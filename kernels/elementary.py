@@ -7,7 +7,7 @@ which has one correct result. Errors against float64, over every float32, in uni
 ==============  =====  ===========================================================================
 exp             1.1    also where the result is subnormal
 exp_flushed     1.1    where the result is between 2^-126 and 2^127
-tanh            1.3
+tanh            1.4
 erf             1.3
 erfc            6      where the result is normal
 log1p_small     2.0    for 0 <= x <= 1

@@ -60,7 +60,7 @@ FUNCTIONS = {
     # compiled, float64, lowest and highest argument, largest error: those of the table in elementary.py
     "exp": (_exp, np.exp, -math.inf, math.inf, 1.1),
     "exp_flushed": (_exp_flushed, np.exp, math.log(SMALLEST_NORMAL), 127 * math.log(2), 1.1),
-    "tanh": (_tanh, np.tanh, -math.inf, math.inf, 1.3),
+    "tanh": (_tanh, np.tanh, -math.inf, math.inf, 1.4),
     "erf": (_erf, _by_python(math.erf), -math.inf, math.inf, 1.3),
     "erfc": (_erfc, _by_python(math.erfc), -math.inf, 9.19, 6.0),
     "log1p_small": (_log1p_small, np.log1p, 0, 1, 2.0),
