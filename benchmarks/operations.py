@@ -37,8 +37,9 @@ DEFAULT_ROUNDS = 15
 TOLERANCE = 1e-5
 """Largest difference from the reference that is still called equal, relative to the largest magnitude."""
 
-_PAUSE = 0.03
-"""Seconds between turns: threads of torch and of a BLAS go on spinning for a while after a call."""
+_PAUSE = 0.15
+"""Seconds between turns: threads of torch and of NumPy's BLAS go on spinning for a while after a call, and
+whoever comes next would run on what they leave."""
 
 _TURN = 0.03
 """Seconds that a turn lasts at least; the shortest of its calls counts."""
@@ -70,12 +71,12 @@ def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> d
     operands = op.operands(Sampler(seed=0, runtime=runtime), **shape)
     error = _difference(op.compiled(runtime, **operands), op.reference(**plain))
     contestants: dict[str, Callable[[], Any]] = {"ours": lambda: op.compiled(runtime, **operands)}
-    if op.name == "linear":
-        x, transposed = plain["x"], plain["weights"].weight.T
-        contestants["numpy"] = lambda: x @ transposed
     torch_call = _torch(op.name, plain, runtime.threads)
     if torch_call is not None:
         contestants["torch"] = torch_call
+    if op.name == "linear":
+        x, transposed = plain["x"], plain["weights"].weight.T
+        contestants["numpy"] = lambda: x @ transposed
     seconds: dict[str, list[float]] = {who: [] for who in contestants}
     peak: list[float] = []
     memory_bound = cost.flops < _MEMORY_BOUND_INTENSITY * cost.bytes
