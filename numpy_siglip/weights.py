@@ -196,13 +196,15 @@ def load_vision_weights(checkpoint: Checkpoint, config: SiglipVisionConfig, ops:
 
     def pooling_head() -> PoolingHeadWeights:
         # head.attention.in_proj_weight (3 D, D) holds q, k, v; head.probe (1, 1, D) is one vector.
+        attention = ops.prepare_attention_pooling(
+            tensor("head.probe").reshape(config.hidden_size),
+            raw("head.attention.in_proj", separator="_"),
+            raw("head.attention.out_proj"),
+            config.num_attention_heads,
+        )
+        release("head.attention.in_proj_weight", "head.attention.out_proj.weight")
         return PoolingHeadWeights(
-            attention=ops.prepare_attention_pooling(
-                tensor("head.probe").reshape(config.hidden_size),
-                raw("head.attention.in_proj", separator="_"),
-                raw("head.attention.out_proj"),
-                config.num_attention_heads,
-            ),
+            attention=attention,
             layernorm=layer_norm("head.layernorm"),
             fc1=linear("head.mlp.fc1"),
             fc2=linear("head.mlp.fc2"),
@@ -210,8 +212,10 @@ def load_vision_weights(checkpoint: Checkpoint, config: SiglipVisionConfig, ops:
 
     # embeddings.patch_embedding.weight (D, C, P, P): a filter in memory order is one row of features.
     filters = tensor("embeddings.patch_embedding.weight").reshape(config.hidden_size, -1)
+    patch_embedding = ops.prepare_linear(filters, tensor("embeddings.patch_embedding.bias"))
+    release("embeddings.patch_embedding.weight")
     return VisionWeights(
-        patch_embedding=ops.prepare_linear(filters, tensor("embeddings.patch_embedding.bias")),
+        patch_embedding=patch_embedding,
         position_embedding=tensor("embeddings.position_embedding.weight"),
         layers=tuple(encoder_layer(index) for index in range(config.num_hidden_layers)),
         post_layernorm=layer_norm("post_layernorm"),
