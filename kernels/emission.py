@@ -252,16 +252,6 @@ def transpose_block(
     return types.void(source, types.intp, types.intp, out, types.intp, types.intp), code
 
 
-@intrinsic
-def align(typing_context: Any, array: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        elements = builder.lshr(builder.ptrtoint(data, INDEX), ir.Constant(INDEX, 2))
-        return builder.and_(builder.neg(elements), ir.Constant(INDEX, LANES - 1))
-
-    return types.intp(array), code
-
-
 # ------------------------------------------------------------------------------------- sums over lanes
 
 

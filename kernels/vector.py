@@ -124,9 +124,3 @@ def transpose_block(
     block = np.array([source[index + r * stride : index + r * stride + LANES] for r in range(LANES)])
     for r in range(LANES):
         out[place + r * step : place + r * step + LANES] = block[:, r]
-
-
-@instruction
-def align(array: np.ndarray) -> int:
-    """How many elements to skip in a float32 array to come to an address divisible by 64."""
-    return -(array.ctypes.data // 4) % LANES
