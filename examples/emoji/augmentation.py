@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 GREY = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
 
@@ -47,8 +47,8 @@ def place(pictures: Tensor, side: int, mirror: Tensor) -> Tensor:
         ],
         dim=1,
     )
-    grid = F.affine_grid(matrix, [count, 4, side, side], align_corners=False)
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    grid = functional.affine_grid(matrix, [count, 4, side, side], align_corners=False)
+    return functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def colour_matrices(count: int) -> tuple[Tensor, Tensor]:
@@ -89,8 +89,8 @@ def soften(pictures: Tensor) -> Tensor:
     if len(chosen) == 0:
         return pictures
     fewer = int(side * (0.4 + 0.4 * torch.rand(()).item()))
-    small = F.interpolate(pictures[chosen], size=(fewer, fewer), mode="bilinear", antialias=True)
-    pictures[chosen] = F.interpolate(small, size=(side, side), mode="bilinear")
+    small = functional.interpolate(pictures[chosen], size=(fewer, fewer), mode="bilinear", antialias=True)
+    pictures[chosen] = functional.interpolate(small, size=(side, side), mode="bilinear")
     return pictures
 
 
@@ -101,7 +101,7 @@ def backgrounds(count: int) -> Tensor:
 
 
 def normalized(pictures: Tensor, behind: Tensor) -> Tensor:
-    """Lay premultiplied drawings on a background; return values from -1 to 1. -> (batch, 3, side, side)"""
+    """Lay premultiplied drawings on a background: (batch, 3, side, side), from -1 to 1."""
     return (pictures[:, :3] + (1 - pictures[:, 3:]) * behind) * 2 - 1
 
 
@@ -110,7 +110,7 @@ def augment(drawings: Tensor, side: int, may_mirror: Tensor) -> Tensor:
     count = len(drawings)
     pictures = drawings.permute(0, 3, 1, 2).float() / 255
     if side < drawings.shape[1] // 2 + 1:  # bilinear sampling alone would skip pixels
-        pictures = F.avg_pool2d(pictures, 2)
+        pictures = functional.avg_pool2d(pictures, 2)
     pictures = place(pictures, side, may_mirror & happens(0.3, count))
     pictures = soften(recolour(pictures))
     return normalized(pictures, backgrounds(count))
@@ -119,7 +119,7 @@ def augment(drawings: Tensor, side: int, may_mirror: Tensor) -> Tensor:
 def plain(drawings: Tensor, side: int) -> Tensor:
     """Return pictures on white as they are, for evaluation: what the image processor would give."""
     pictures = drawings.permute(0, 3, 1, 2).float() / 255
-    pictures = F.interpolate(
+    pictures = functional.interpolate(
         pictures, size=(side, side), mode="bilinear", antialias=True, align_corners=False
     )
     return normalized(pictures, torch.ones(3, 1, 1))

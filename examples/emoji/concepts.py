@@ -55,6 +55,12 @@ def code_point(hexcode: str) -> str:
     return "-".join(part for part in hexcode.upper().split("-") if part != "FE0F")
 
 
+def plain_words(label: str) -> str:
+    """Return Unicode's "keycap: #" or "woman: red hair" as one would say it."""
+    spoken = label.translate(str.maketrans({"#": "hash", "*": "asterisk"}))
+    return re.sub("[:\u201c\u201d]", "", spoken).replace("\u2019", "'")
+
+
 def letters(name: str) -> str:
     """Return what is compared of a name: "Men's shoe" and "mens-shoe" are one."""
     plain = unicodedata.normalize("NFKD", name.lower().replace("&", "and"))
@@ -75,8 +81,7 @@ class Concepts:
 
     def _add(self, entry: dict[str, Any]) -> None:
         code = code_point(entry["hexcode"])
-        # Unicode writes "woman: red hair" and “secret”; a caption is plain words.
-        name = entry["label"].replace(":", "").replace("“", "").replace("”", "").replace("’", "'")
+        name = plain_words(entry["label"])
         self.by_code[code] = Concept(code, name, GROUPS[entry["group"]], tuple(entry.get("tags", ())))
         self._code_of.setdefault(letters(entry["label"]), code)
         for skin in entry.get("skins", ()):

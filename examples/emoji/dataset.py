@@ -82,7 +82,7 @@ class Emoji:
         return Batch(self.pixels[chosen], mirror, tokens, belongs)
 
     def chosen(self, split: str, style: str | None = None) -> np.ndarray:
-        """Return one drawing per concept and style of a split: the one without a skin tone if there is one."""
+        """Return one drawing per concept and style of a split, without a skin tone if there is one."""
         seen: dict[tuple[str, str], int] = {}
         for index, drawing in enumerate(self.drawings):
             if drawing["split"] == split and style in (None, drawing["style"]):

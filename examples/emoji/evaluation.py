@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from augmentation import plain
 from captions import encode
 from dataset import Emoji
+from torch.nn import functional
 from transformers import SiglipModel
 
 
@@ -35,7 +35,7 @@ def embed_names(model: SiglipModel, emoji: Emoji, concepts: np.ndarray) -> torch
     """Return (concepts, width), of length 1: the bare names."""
     tokens = torch.from_numpy(encode(emoji.tokenizer, [emoji.names[index] for index in concepts]))
     parts = [model.get_text_features(input_ids=part).pooler_output for part in tokens.split(256)]
-    return F.normalize(torch.cat(parts).float(), dim=-1)
+    return functional.normalize(torch.cat(parts).float(), dim=-1)
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def embed_drawings(model: SiglipModel, emoji: Emoji, drawings: np.ndarray, side:
     for part in np.array_split(drawings, max(1, len(drawings) // 256)):
         pixels = plain(emoji.pixels[part], side)
         parts.append(model.get_image_features(pixels, interpolate_pos_encoding=True).pooler_output.float())
-    return F.normalize(torch.cat(parts), dim=-1)
+    return functional.normalize(torch.cat(parts), dim=-1)
 
 
 def ranks(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from captions import CONTEXT
 from torch import Tensor
+from torch.nn import functional
 from transformers import SiglipConfig, SiglipModel
 
 WIDTH = 192
@@ -63,6 +63,6 @@ def sigmoid_loss(images: Tensor, texts: Tensor, belongs: Tensor, scale: Tensor, 
     ``belongs`` (images, texts) is 1 where the text is the picture's and -1 elsewhere. With one picture
     for each text this is the loss of transformers' ``SiglipModel(return_loss=True)``.
     """
-    images, texts = F.normalize(images, dim=-1), F.normalize(texts, dim=-1)
+    images, texts = functional.normalize(images, dim=-1), functional.normalize(texts, dim=-1)
     logits = images @ texts.T * scale.exp() + bias
-    return -F.logsigmoid(belongs * logits).sum(dim=1).mean()
+    return -functional.logsigmoid(belongs * logits).sum(dim=1).mean()

@@ -127,7 +127,7 @@ class Training:
             "started cooldown": self.started_cooldown,
         }
         torch.save(saved, self.run / f"{name}.tmp")
-        os.replace(self.run / f"{name}.tmp", self.run / name)
+        (self.run / f"{name}.tmp").replace(self.run / name)
 
     def rate_now(self) -> float:
         """Return the share of the full learning rate: up in a line, level, and down in a line at last."""
@@ -192,15 +192,14 @@ def train(training: Training, until: int) -> None:
     began, saved = time.time(), time.time()
     first = training.seen
     while training.seen < until:
+        before = training.seen
         losses.append(training.step())
+        speed = (training.seen - first) / (time.time() - began)
+        if training.steps % 10 == 0:
+            print(f"{training.seen} seen  loss {np.mean(losses):.3f}  {speed:.0f}/s", flush=True)
         last = training.seen >= until
-        if (
-            training.seen // options.evaluate_every
-            > (training.seen - options.texts * options.pictures_each) // (options.evaluate_every)
-            or last
-        ):
+        if last or training.seen // options.evaluate_every > before // options.evaluate_every:
             measured = training.evaluate()
-            speed = (training.seen - first) / (time.time() - began)
             facts = {"seen": training.seen, "loss": float(np.mean(losses)), **measured, "per second": speed}
             facts["side"] = side_at(training.seen, options.sides)
             facts["scale"] = training.model.logit_scale.exp().item()
@@ -210,7 +209,7 @@ def train(training: Training, until: int) -> None:
             if measured["validation top1"] >= training.best:
                 training.best = measured["validation top1"]
                 training.save("best.pt")
-        if time.time() - saved > options.save_every or last:
+        if last or time.time() - saved > options.save_every:
             training.save("last.pt")
             saved = time.time()
 
