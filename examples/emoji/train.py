@@ -112,6 +112,13 @@ class Training:
         torch.set_rng_state(saved["torch chance"])
         self.seen, self.steps, self.best = saved["seen"], saved["steps"], saved["best"]
         self.started_cooldown = saved["started cooldown"]
+        self._shorten_log()
+
+    def _shorten_log(self) -> None:
+        # What was logged after the checkpoint will be done, and logged, again.
+        log = self.run / "log.jsonl"
+        lines = log.read_text("utf-8").splitlines(keepends=True) if log.exists() else []
+        log.write_text("".join(line for line in lines if json.loads(line)["seen"] <= self.seen), "utf-8")
 
     def save(self, name: str) -> None:
         """Write everything that is needed to go on, under a temporary name first."""
@@ -214,7 +221,7 @@ def train(training: Training, until: int) -> None:
             saved = time.time()
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -235,12 +242,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--no-bfloat16", dest="bfloat16", action="store_false")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
-def main() -> None:
+def run(options: argparse.Namespace) -> Training:
     """Train from the newest checkpoint of the run, or from nothing."""
-    options = arguments()
     options.run.mkdir(parents=True, exist_ok=True)
     (options.run / "pid").write_text(str(os.getpid()))
     training = Training(Emoji(options.data), options.run, options)
@@ -248,11 +254,12 @@ def main() -> None:
     if (options.run / "last.pt").exists():
         training.load(options.run / "last.pt")
     if options.cooldown:
-        training.started_cooldown = training.started_cooldown or training.seen
+        if not training.started_cooldown:
+            training.started_cooldown, training.best = training.seen, 0.0
         until = training.started_cooldown + options.cooldown
-        training.best = 0.0
     train(training, until)
+    return training
 
 
 if __name__ == "__main__":
-    main()
+    run(arguments())
