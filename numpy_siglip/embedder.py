@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .backends import choose_backend
 from .checks import check_integer
 from .configuration import CONFIG_FILE, SiglipVisionConfig
 from .embeddings import normalize_rows, require_finite
@@ -18,7 +19,7 @@ from .images import is_path
 from .kernels.backend import DEFAULT_BACKEND
 from .model_files import open_model
 from .progress import with_progress
-from .vision import SiglipVisionModel, choose_backend
+from .vision import SiglipVisionModel
 
 DEFAULT_BATCH_SIZE = 8
 _LARGEST_BATCH = 2**20

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .backends import choose_backend
 from .checkpoint import Checkpoint
 from .checks import is_finite, shown
 from .configuration import SiglipVisionConfig
@@ -20,7 +21,7 @@ from .image_processing import SiglipImageProcessor
 from .kernels.backend import DEFAULT_BACKEND
 from .model_files import open_model
 from .trace import layer_path
-from .vision import SiglipVisionModel, choose_backend
+from .vision import SiglipVisionModel
 from .vision_weights import find_vision_tensors
 
 DEFAULT_TOLERANCE = 1e-4

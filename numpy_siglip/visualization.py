@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .atomic_write import atomic_write
+from .backends import choose_backend
 from .embeddings import require_finite
 from .errors import SiglipError
 from .figures import (
@@ -31,7 +32,7 @@ from .image_processing import SiglipImageProcessor
 from .images import load_image
 from .kernels.backend import DEFAULT_BACKEND
 from .model_files import open_model
-from .vision import SiglipVisionModel, choose_backend
+from .vision import SiglipVisionModel
 from .vision_weights import find_vision_tensors
 
 if TYPE_CHECKING:
