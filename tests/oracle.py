@@ -66,7 +66,7 @@ def _cubic_weights(place: float, side: int) -> dict[int, float]:
 
 
 def _triangle_weights(place: float, side: int, scale: float) -> dict[int, float]:
-    """Every cell under a triangle that is as wide on either side as a new cell, and at least as an old one."""
+    """Every cell under a triangle whose half width is one new cell, and at least one old one."""
     heights = {cell: max(0.0, 1 - abs(place - cell) / max(scale, 1.0)) for cell in range(side)}
     return {cell: height / math.fsum(heights.values()) for cell, height in heights.items()}
 
