@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .errors import CheckpointError, ConfigError, ImageError, SiglipError
     from .image_processing import SiglipImageProcessor
     from .images import load_image
+    from .naflex_processing import Siglip2ImageProcessor
     from .outputs import BaseModelOutputWithPooling
     from .published import PUBLISHED_CHECKPOINTS
     from .vision import SiglipVisionModel
@@ -27,6 +28,7 @@ _HOMES = {
     "Embedder": "embedder",
     "ImageError": "errors",
     "PUBLISHED_CHECKPOINTS": "published",
+    "Siglip2ImageProcessor": "naflex_processing",
     "SiglipConfig": "configuration",
     "SiglipError": "errors",
     "SiglipImageProcessor": "image_processing",
@@ -42,6 +44,7 @@ __all__ = [
     "ConfigError",
     "Embedder",
     "ImageError",
+    "Siglip2ImageProcessor",
     "SiglipConfig",
     "SiglipError",
     "SiglipImageProcessor",
