@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .configuration import SiglipConfig, SiglipVisionConfig
+    from .configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
     from .embedder import Embedder
     from .errors import CheckpointError, ConfigError, ImageError, SiglipError
     from .image_processing import SiglipImageProcessor
@@ -32,6 +32,7 @@ _HOMES = {
     "SiglipConfig": "configuration",
     "SiglipError": "errors",
     "SiglipImageProcessor": "image_processing",
+    "SiglipTextConfig": "configuration",
     "SiglipVisionConfig": "configuration",
     "SiglipVisionModel": "vision",
     "load_image": "images",
@@ -48,6 +49,7 @@ __all__ = [
     "SiglipConfig",
     "SiglipError",
     "SiglipImageProcessor",
+    "SiglipTextConfig",
     "SiglipVisionConfig",
     "SiglipVisionModel",
     "load_image",

@@ -81,14 +81,28 @@ class Checkpoint(Mapping[str, TensorEntry]):
         CheckpointError
             If there is no such tensor or its dtype is not a float of 16, 32 or 64 bits.
         """
-        if name not in self._entries:
-            raise CheckpointError(f"{self.source}: no tensor {name}")
-        entry = self._entries[name]
-        dtype = _numpy_dtype(entry)
-        flat = np.frombuffer(self._map(entry.file), dtype, count=entry.num_elements, offset=entry.offset)
+        stored = self._stored(name)
         # astype copies, and so aligns, whatever is not float32 at an aligned address already.
-        aligned = np.require(flat.astype(np.float32, copy=False), requirements="A")
-        return aligned.reshape(entry.shape)
+        return np.require(stored.astype(np.float32, copy=False), requirements="A")
+
+    def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Some rows of a tensor in float32; the rest of it is neither read nor widened.
+
+        Parameters
+        ----------
+        name : str
+        indices : ndarray of int, shape (...)
+
+        Returns
+        -------
+        ndarray of float32, shape (..., columns)
+
+        Raises
+        ------
+        CheckpointError
+            As `tensor`.
+        """
+        return self._stored(name)[indices].astype(np.float32, copy=False)
 
     def release(self, name: str) -> None:
         """Let the memory go that reading a tensor took; a view of it reads the file again when it is used."""
@@ -99,6 +113,15 @@ class Checkpoint(Mapping[str, TensorEntry]):
         size = entry.offset + entry.num_bytes - first
         if size >= mmap.PAGESIZE:
             self._map(entry.file).madvise(mmap.MADV_DONTNEED, first, size)
+
+    def _stored(self, name: str) -> np.ndarray:
+        """A view of a tensor in the file, in the file's own dtype and perhaps at an odd address."""
+        if name not in self._entries:
+            raise CheckpointError(f"{self.source}: no tensor {name}")
+        entry = self._entries[name]
+        dtype = _numpy_dtype(entry)
+        flat = np.frombuffer(self._map(entry.file), dtype, count=entry.num_elements, offset=entry.offset)
+        return flat.reshape(entry.shape)
 
     def _map(self, file: Path) -> mmap.mmap:
         if file not in self._maps:

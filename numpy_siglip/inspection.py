@@ -9,7 +9,7 @@ from .configuration import SiglipVisionConfig
 from .kernels.cost import FLOAT32_BYTES
 from .model_files import open_model
 from .vision_cost import total_cost, vision_costs
-from .weights import count_vision_parameters, find_vision_tensors
+from .vision_weights import count_vision_parameters, find_vision_tensors
 
 Report = dict[str, Any]
 

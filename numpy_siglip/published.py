@@ -12,7 +12,7 @@ from typing import Any
 
 from .configuration import SiglipVisionConfig
 from .vision_cost import total_cost, vision_costs
-from .weights import count_vision_parameters
+from .vision_weights import count_vision_parameters
 
 _SIZES = {
     "base": {

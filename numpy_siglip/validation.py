@@ -21,7 +21,7 @@ from .kernels.backend import DEFAULT_BACKEND
 from .model_files import open_model
 from .trace import layer_path
 from .vision import SiglipVisionModel, choose_backend
-from .weights import find_vision_tensors
+from .vision_weights import find_vision_tensors
 
 DEFAULT_TOLERANCE = 1e-4
 _SEED = 0

@@ -21,7 +21,7 @@ from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
 from .trace import Listener, Stage, layer_path
-from .weights import PoolingHeadWeights, VisionWeights, load_vision_weights
+from .vision_weights import PoolingHeadWeights, VisionWeights, load_vision_weights
 
 
 def choose_backend(name: str, threads: int | None = None) -> Backend:

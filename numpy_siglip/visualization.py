@@ -32,7 +32,7 @@ from .images import load_image
 from .kernels.backend import DEFAULT_BACKEND
 from .model_files import open_model
 from .vision import SiglipVisionModel, choose_backend
-from .weights import find_vision_tensors
+from .vision_weights import find_vision_tensors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from numpy_siglip import (
     SiglipVisionModel,
 )
 from numpy_siglip.checkpoint import open_checkpoint
-from numpy_siglip.weights import vision_tensor_shapes
+from numpy_siglip.vision_weights import vision_tensor_shapes
 
 CONFIG = SiglipVisionConfig(**TOY)
 WEIGHTS = realistic_weights(vision_tensor_shapes(CONFIG))
