@@ -49,7 +49,7 @@ class Siglip2VisionModel:
     >>> processor = Siglip2ImageProcessor.from_pretrained(naflex_folder)
     >>> inputs = processor(images=[photo, photo.parent / "astronaut.jpg"])
     >>> inputs.spatial_shapes.tolist()
-    [[3, 5], [4, 4]]
+    [[4, 5], [4, 4]]
     >>> model(**inputs).pooler_output.shape == (2, model.config.hidden_size)
     True
     """

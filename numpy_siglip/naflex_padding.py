@@ -160,8 +160,9 @@ class PaddedStages:
         if padded is None:
             shape = [self._length if axis in axes else size for axis, size in enumerate(array.shape)]
             padded = np.zeros((self._batch_size, *shape[1:]), array.dtype)
-        own = [slice(size) for size in array.shape[1:]]  # all there is, but for axes that were padded
-        padded[(images, *own)] = array
+        # Of an axis that was padded, the beginning; of another, all.
+        own: Any = (images, *(slice(size) for size in array.shape[1:]))
+        padded[own] = array
         if passed + 1 == self._num_groups:
             self._listener(name, padded)
         else:

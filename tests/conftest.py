@@ -46,7 +46,7 @@ def naflex_model():
 
 @pytest.fixture(scope="session")
 def naflex_folder(naflex_model, tmp_path_factory) -> Path:
-    """The NaFlex toy as transformers saves it, with an image processor of 20 patches. Not to be written to."""
+    """The NaFlex toy as transformers saves it, for 20 patches. Not to be written to."""
     folder = tmp_path_factory.mktemp("naflex")
     naflex_model.save_pretrained(folder)
     save_naflex_image_processor(folder, patch_size=NAFLEX_TOY["patch_size"], max_num_patches=20)
