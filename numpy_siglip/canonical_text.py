@@ -10,7 +10,7 @@ _SPACES = re.compile(r"\s+")
 
 
 def canonicalize(text: str, *, lowercase: bool = True) -> str:
-    """Lower the case, take ASCII punctuation out, and make every run of white space one space.
+    r"""Lower the case, take ASCII punctuation out, and make every run of white space one space.
 
     As ``SiglipTokenizer`` of transformers does it. An underscore is punctuation and goes; in the training
     code of SigLIP it became a space (https://github.com/google-research/big_vision, ``canonicalize_text``).
@@ -22,7 +22,7 @@ def canonicalize(text: str, *, lowercase: bool = True) -> str:
 
     Examples
     --------
-    >>> canonicalize("  A photo, of a Cat-dog!\\n")
+    >>> canonicalize("  A photo, of a Cat-dog!\n")
     'a photo of a catdog'
     """
     if lowercase:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import ConfigError
 from .hub import locate_model
-from .image_processing import SiglipImageProcessor, read_processor
+from .image_processing import SiglipImageProcessor
 from .outputs import BatchFeature
 from .tokenizer import SiglipTokenizer
 
@@ -55,7 +55,7 @@ class SiglipProcessor:
         """
         location = locate_model(model, revision)
         tokenizer = SiglipTokenizer.from_pretrained(location, context_length=context_length)
-        return cls(read_processor(location)[1], tokenizer)
+        return cls(SiglipImageProcessor.read(location)[1], tokenizer)
 
     def __call__(
         self,

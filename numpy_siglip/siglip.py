@@ -128,8 +128,8 @@ class SiglipModel:
         logit_scale, logit_bias = (find_scalar(checkpoint, name) for name in ("logit_scale", "logit_bias"))
         if not (abs(logit_scale) <= _LARGEST_LOGIT_SCALE and math.isfinite(logit_bias)):
             raise CheckpointError(
-                f"{checkpoint.source}: logit_scale is {logit_scale} and logit_bias {logit_bias}; the first is "
-                "the logarithm of a factor that float32 can hold, fetch the file again"
+                f"{checkpoint.source}: logit_scale is {logit_scale} and logit_bias {logit_bias}, beyond what "
+                "float32 can hold (the scale is a logarithm); fetch the file again"
             )
         vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
         text = SiglipTextModel.from_checkpoint(checkpoint, config.text_config, ops)
@@ -269,7 +269,7 @@ def require_common_space(config: SiglipConfig) -> None:
     >>> require_common_space(SiglipConfig(text_config={"projection_size": 1152}))
     Traceback (most recent call last):
         ...
-    numpy_siglip.errors.ConfigError: images are embedded in 768 numbers and texts in 1152; set projection_size of text_config to hidden_size of vision_config
+    numpy_siglip.errors.ConfigError: images are embedded in 768 numbers and texts in 1152; ...
     """
     vision, text = config.vision_config, config.text_config
     if not vision.vision_use_head:

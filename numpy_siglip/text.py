@@ -70,8 +70,8 @@ class SiglipTextModel:
     ) -> SiglipTextModel:
         """Load the text tower of a checkpoint in the layout of transformers.
 
-        The checkpoint may be of ``SiglipTextModel`` or of ``SiglipModel``; the vision tower is not read, nor is
-        any row of the token table before a text asks for it.
+        The checkpoint may be of ``SiglipTextModel`` or of ``SiglipModel``; the vision tower is not read, nor
+        is any row of the token table before a text asks for it.
 
         Parameters
         ----------
@@ -211,7 +211,8 @@ class SiglipTextModel:
         wanted = f"(batch, {longest})"
         if ids.dtype.kind not in "iu":
             raise TextError(
-                f"input_ids has dtype {ids.dtype}; the model takes integers, which SiglipTokenizer makes of texts"
+                f"input_ids has dtype {ids.dtype}; the model takes integers, which SiglipTokenizer makes of "
+                "texts"
             )
         if ids.ndim != 2 or not 1 <= ids.shape[1] <= longest:
             raise TextError(f"input_ids has shape {ids.shape}; the model takes {wanted}")

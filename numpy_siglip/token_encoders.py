@@ -1,7 +1,7 @@
 """From a text to the numbers of its tokens, by the file of a vocabulary.
 
-SigLIP has a SentencePiece model (``spiece.model``, or the same as ``tokenizer.json``) and canonicalises texts.
-SigLIP 2 has Gemma's ``tokenizer.json`` and lowers their case.
+SigLIP has a SentencePiece model (``spiece.model``, or the same as ``tokenizer.json``) and canonicalises
+texts. SigLIP 2 has Gemma's ``tokenizer.json`` and lowers their case.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def _gemma_encoder(file: Path, settings: Mapping[str, Any], tokenizer: Any) -> E
 
     if encode("a", 64)[-1] != end_id:
         raise ConfigError(
-            f"{file}: puts no {end} behind a text, as a SigLIP 2 was trained on; it is the tokenizer of another "
-            "model, or tokenizer_config.json beside it lacks add_eos_token"
+            f"{file}: puts no {end} behind a text, and SigLIP 2 was trained with it; it is the tokenizer of "
+            "another model, or tokenizer_config.json beside it lacks add_eos_token"
         )
     side = settings.get("padding_side") or padding.get("direction") or "left"  # as Siglip2Tokenizer has it
     return Encoder(encode, pad_id, pads_left=side == "left")
@@ -224,5 +224,6 @@ def _read(file: Path) -> bytes:
 
 def _not_installed(file: Path, library: str) -> SiglipError:
     return SiglipError(
-        f'{file}: {library} is not installed, and reads it; install the extra: pip install "numpy-siglip[text]"'
+        f"{file}: {library} is not installed, and reads it; install the extra: "
+        'pip install "numpy-siglip[text]"'
     )

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_integer, shown
+from .checks import check_integer, check_return_tensors, shown
 from .config_section import CONFIG_FILE
 from .errors import ConfigError, TextError
 from .hub import locate_model
 from .json_file import read_first_json, read_json
-from .outputs import BatchFeature, check_return_tensors
+from .outputs import BatchFeature
 from .token_encoders import (
     SENTENCEPIECE_FILE,
     TOKENIZER_FILE,
@@ -31,8 +31,9 @@ _GEMMA = ("GemmaTokenizer", "Siglip2Tokenizer")
 class SiglipTokenizer:
     """Tokenizer of SigLIP and of SigLIP 2.
 
-    Make one with `from_pretrained`. Every text becomes as many tokens as the model was trained on: a shorter one is
-    padded, a longer one is cut and keeps its end token. There is no attention mask, since the model has none.
+    Make one with `from_pretrained`. Every text becomes as many tokens as the model was trained on: a shorter
+    one is padded, a longer one is cut and keeps its end token. There is no attention mask, for the model has
+    none.
 
     Parameters
     ----------
@@ -120,11 +121,11 @@ class SiglipTokenizer:
         ConfigError
             If another padding, or another library's arrays, are asked for.
         """
-        check_return_tensors(return_tensors, "input_ids")
+        check_return_tensors(return_tensors)
         if padding != "max_length" or truncation is not True:
             raise ConfigError(
-                f"padding is {shown(padding)} and truncation {shown(truncation)}; SigLIP was trained on texts of "
-                "one length and without a mask: leave them out, or pass padding='max_length', truncation=True"
+                f"padding is {shown(padding)} and truncation {shown(truncation)}; SigLIP knows texts of one "
+                "length and no mask: leave them out, or pass padding='max_length', truncation=True"
             )
         length = self.context_length
         if max_length is not None:
@@ -165,7 +166,8 @@ def list_texts(text: Any) -> list[str]:
             raise TextError(f"text {number} of {len(texts)} is {shown(one)}; it must be a string")
         if any("\ud800" <= character <= "\udfff" for character in one):
             raise TextError(
-                f"text {number} of {len(texts)} is {shown(one)}, which holds half of a surrogate pair; decode it anew"
+                f"text {number} of {len(texts)} is {shown(one)}, which holds half of a surrogate pair; "
+                "decode it anew"
             )
     return [str(one) for one in texts]
 

@@ -181,7 +181,7 @@ def find_scalar(checkpoint: Tensors, name: str) -> float:
     if len(found) != 1:
         what = f"more than one {name} ({', '.join(found)})" if found else f"tensor {name} is missing"
         raise CheckpointError(
-            f"{checkpoint.source}: {what}; a checkpoint of SiglipModel has one, that of a tower alone has none"
+            f"{checkpoint.source}: {what}; a checkpoint of SiglipModel has it, that of a tower alone has not"
         )
     shape = checkpoint[found[0]].shape
     if shape not in ((), (1,)):
