@@ -59,7 +59,8 @@ class SiglipImageProcessor(ImageSteps):
     def _check_kind(cls, values: Mapping[str, Any]) -> None:
         if is_for_naflex(values):
             raise ConfigError(
-                "these are settings for NaFlex (SigLIP 2 of any aspect ratio); use Siglip2ImageProcessor"
+                "these settings are for images of any aspect ratio: use Siglip2ImageProcessor, or take the "
+                "file of a model of fixed resolution"
             )
 
     def __call__(

@@ -138,7 +138,8 @@ class Siglip2ImageProcessor(ImageSteps):
     def _check_kind(cls, values: Mapping[str, Any]) -> None:
         if not is_for_naflex(values) and ("image_processor_type" in values or "size" in values):
             raise ConfigError(
-                "these are settings for images of one size, not for NaFlex; use SiglipImageProcessor"
+                "these settings are for images of one size: use SiglipImageProcessor, or take the file of a "
+                "NaFlex model"
             )
 
     def __call__(

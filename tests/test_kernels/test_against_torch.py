@@ -58,12 +58,14 @@ def test_patch_embedding_is_a_strided_convolution(size, patch, batch):
 
 @pytest.mark.parametrize("side", [1, 2, 3, 14, 27])
 @pytest.mark.parametrize(
-    "grid", [(1, 1), (14, 14), (3, 40), (29, 5), (64, 64), (27, 26), (1, 256), (45, 5), (128, 8)]
+    "grid", [(1, 1), (14, 14), (3, 40), (29, 5), (64, 64), (27, 26), (1, 256), (45, 5), (128, 8), (10, 1)]
 )
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_position_embedding_is_torchs_interpolation(side, grid, interpolation):
     position = _random(side * side, 4)
     (table,) = _torch(position.reshape(1, side, side, 4).transpose(0, 3, 1, 2))
+    # In another layout torch 2.13 computes the first row of a single column and repeats it.
+    table = table.clone(memory_format=torch.channels_last)
     antialias = interpolation == "antialiased_bilinear"
     mode = "bilinear" if antialias else "bicubic"
     expected = functional.interpolate(table, size=grid, mode=mode, align_corners=False, antialias=antialias)
