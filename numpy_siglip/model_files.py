@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import Checkpoint
+from .checkpoint_files import open_checkpoint
 from .checks import shown
 from .configuration import SiglipConfig, SiglipVisionConfig
 from .errors import ConfigError

@@ -20,7 +20,7 @@ from numpy_siglip import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from numpy_siglip.checkpoint import open_checkpoint
+from numpy_siglip.checkpoint_files import open_checkpoint
 from numpy_siglip.vision_weights import vision_tensor_shapes
 
 CONFIG = SiglipVisionConfig(**TOY)
