@@ -22,6 +22,7 @@ from .hub import locate_model
 from .image_pixels import image_pixels, is_unit_range, list_images
 from .image_settings import check_channels, check_resample, check_size
 from .json_file import read_first_json
+from .layouts.description import read_preprocessing
 from .outputs import BatchFeature
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -259,9 +260,12 @@ def read_processor(location: Path) -> tuple[Path, SiglipImageProcessor]:
     >>> read_processor(model_folder)[0].name
     'preprocessor_config.json'
     """
-    path, values = read_first_json(
+    folder = location if location.is_dir() else location.parent
+    names = [PREPROCESSOR_FILE, PROCESSOR_FILE]
+    inferred = None if any((folder / name).exists() for name in names) else read_preprocessing(location)
+    path, values = inferred or read_first_json(
         location,
-        [PREPROCESSOR_FILE, PROCESSOR_FILE],
+        names,
         ConfigError,
         missing="put the model's beside its weights, or construct a SiglipImageProcessor",
     )

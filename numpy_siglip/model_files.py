@@ -11,13 +11,16 @@ from .checks import shown
 from .configuration import SiglipConfig, SiglipVisionConfig
 from .errors import ConfigError
 from .hub import locate_model
+from .layouts.recognition import present
+from .layouts.view import LayoutView
 
 
 class ModelFiles(NamedTuple):
     """Where a model lies, its tensors and the shape of its vision tower."""
 
     location: Path
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | LayoutView
+    """Under the names of transformers"""
     config: SiglipVisionConfig
 
 
@@ -56,5 +59,5 @@ def open_model(model: str | Path, revision: str | None = None, config: Any = Non
             "SiglipVisionConfig.from_dict makes of a dictionary"
         )
     location = locate_model(model, revision)
-    checkpoint = open_checkpoint(location)
+    checkpoint = present(open_checkpoint(location))
     return ModelFiles(location, checkpoint, config or SiglipVisionConfig.from_pretrained(location))

@@ -168,7 +168,9 @@ def _attention(prefix: str, inward: dict, outward: tuple, heads: int) -> Tensors
 
 def _mlp(prefix: str, hf: Mapping[str, np.ndarray], ours: str) -> Tensors:
     module = f"{prefix}/MlpBlock_0".lstrip("/")
-    return _dense(f"{module}/Dense_0", hf, f"{ours}.mlp.fc1") | _dense(f"{module}/Dense_1", hf, f"{ours}.mlp.fc2")
+    return _dense(f"{module}/Dense_0", hf, f"{ours}.mlp.fc1") | _dense(
+        f"{module}/Dense_1", hf, f"{ours}.mlp.fc2"
+    )
 
 
 def _dense(name: str, hf: Mapping[str, np.ndarray], ours: str) -> Tensors:
@@ -188,7 +190,9 @@ def _depth(hf: Mapping[str, np.ndarray]) -> int:
     return 1 + max(int(name.split(".")[2]) for name in hf if name.startswith("encoder.layers."))
 
 
-def save_npz(file: Path, tensors: Mapping[str, np.ndarray], prefix: str = "", compressed: bool = False) -> None:
+def save_npz(
+    file: Path, tensors: Mapping[str, np.ndarray], prefix: str = "", compressed: bool = False
+) -> None:
     """As `numpy.savez`, whose names of arguments may hold slashes too."""
     save = np.savez_compressed if compressed else np.savez
     save(file, **{prefix + name: value for name, value in tensors.items()})

@@ -14,6 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "numpy_siglip"
 KERNELS = REPOSITORY / "kernels"
+LAYOUTS = PACKAGE / "layouts"
 
 # The way of the data: a module may import from its own rank only what stands to its left, and
 # anything from the ranks above.
@@ -21,9 +22,15 @@ ORDER = [
     ["errors", "outputs", "trace", "progress", "atomic_write"],
     ["checks"],
     ["json_file", "images"],
-    ["hub"],
+    ["hub", "npz_file"],
+    ["checkpoint", "layouts.turns"],
+    ["checkpoint_files", "layouts.view", "layouts.settings"],
+    ["layouts.tables", "layouts.inference", "layouts.preprocessing", "layouts.larger_models"],
+    ["layouts.timm", "layouts.open_clip", "layouts.big_vision"],
+    ["layouts.recognition"],
+    ["layouts.description"],
     ["image_pixels", "image_settings", "embeddings"],
-    ["config_section", "checkpoint", "image_processing"],
+    ["config_section", "image_processing"],
     ["vision_configuration", "text_configuration"],
     ["configuration"],
     ["model_files"],
@@ -47,7 +54,8 @@ def _imports(file: Path) -> list[tuple[int, str]]:
         if isinstance(node, ast.Import):
             found += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or ""))
+            names = [node.module] if node.module else [name.name for name in node.names]
+            found += [(node.level, name) for name in names if not name.startswith("__")]
     return found
 
 
@@ -70,16 +78,19 @@ def test_kernels_init_is_only_words():
 
 def test_every_module_has_its_place_in_the_order():
     modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
+    modules |= {f"layouts.{file.stem}" for file in LAYOUTS.glob("*.py")} - {"layouts.__init__"}
     assert modules == {name for rank in ORDER for name in rank}
 
 
 @pytest.mark.parametrize("module", [name for rank in ORDER for name in rank])
 def test_imports_go_one_way(module):
     ranks = {name: number for number, rank in enumerate(ORDER) for name in rank}
-    for level, imported in _imports(PACKAGE / f"{module}.py"):
-        if level == 1 and imported and not imported.startswith("kernels."):
-            assert ranks[imported] < ranks[module], f"{module} imports {imported}"
-        assert level < 2
+    folders = module.split(".")[:-1]
+    for level, imported in _imports(PACKAGE / f"{module.replace('.', '/')}.py"):
+        name = ".".join([*folders[: len(folders) + 1 - level], imported])  # of a module beside it, or above
+        if level and imported and not name.startswith("kernels."):
+            assert ranks[name] < ranks[module], f"{module} imports {name}"
+        assert level < 2 + len(folders)
 
 
 @pytest.mark.parametrize("folder", [PACKAGE, KERNELS])

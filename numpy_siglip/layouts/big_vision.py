@@ -23,6 +23,7 @@ _OUT_OF_HEADS: Leaves = {"weight": ("kernel", OUT_OF_HEADS), "bias": ("bias", AS
 _IN_PROJ: Leaves = {"in_proj_weight": ("kernel", INTO_HEADS), "in_proj_bias": ("bias", FLAT)}
 _POSITIONS: Leaves = {"weight": ("", POSITIONS)}
 _ATTENTION = "MultiHeadDotProductAttention_0"
+_INWARD = ("query", "key", "value")
 
 SCALARS = (Row("logit_scale", "t", {"": ("", FLAT)}), Row("logit_bias", "b", {"": ("", FLAT)}))
 
@@ -41,9 +42,8 @@ _LAYER = (
 def vision_table(checkpoint: Checkpoint, prefix: str) -> TowerTable:
     """The table of the vision tower, in the form that this checkpoint has.
 
-    Images are cut into patches by a convolution, or, in NaFlex, before the tower, which then has a linear map.
-    Files from before 2022 keep positions inside the encoder, and some of them the pooling head's parts
-    beside the encoder.
+    A convolution cuts images into patches; in NaFlex they come cut, and a linear map takes its place. Files
+    from before 2022 keep positions inside the encoder, and some of them the pooling head's parts beside it.
     """
     has_convolution = len(checkpoint[f"{prefix}{MARK}"].shape) == 4
     homes = ("pos_embedding", "Transformer/pos_embedding", "Transformer/posembed_input/pos_embedding")
@@ -64,13 +64,17 @@ def vision_table(checkpoint: Checkpoint, prefix: str) -> TowerTable:
         layer=_LAYER,
         head=(
             Row("head.probe", f"{head}probe", WHOLE),
-            Row("head.attention", tuple(f"{head}{_ATTENTION}/{m}" for m in ("query", "key", "value")), _IN_PROJ),
+            Row(
+                "head.attention",
+                tuple(f"{head}{_ATTENTION}/{name}" for name in _INWARD),
+                _IN_PROJ,
+            ),
             Row("head.attention.out_proj", f"{head}{_ATTENTION}/out", _OUT_OF_HEADS),
             Row("head.layernorm", f"{head}LayerNorm_0", _NORM),
             Row("head.mlp.fc1", f"{head}MlpBlock_0/Dense_0", _DENSE),
             Row("head.mlp.fc2", f"{head}MlpBlock_0/Dense_1", _DENSE),
         ),
-        # In PaliGemma a map of the tokens into the language model; a map of the embedding is none of SigLIP's.
+        # In PaliGemma a map of the tokens into the language model; no SigLIP maps its embedding.
         left_out=() if pooled else ("head/",),
     )
 

@@ -7,14 +7,15 @@ configuration.
 
 from __future__ import annotations
 
-from .tables import SAME, WHOLE, Leaves, Row, TowerTable
+from .tables import Leaves, Row, TowerTable
 from .turns import AS_STORED, FLAT, POSITIONS
 
 VISION_PREFIX = "visual.trunk."
 TEXT_PREFIX = "text."
 TEXT_MARK = "transformer.resblocks.0.attn.in_proj_weight"
 
-SCALARS = (Row("logit_scale", "logit_scale", {"": ("", FLAT)}), Row("logit_bias", "logit_bias", {"": ("", FLAT)}))
+_SCALAR: Leaves = {"": ("", FLAT)}
+SCALARS = (Row("logit_scale", "logit_scale", _SCALAR), Row("logit_bias", "logit_bias", _SCALAR))
 
 _POSITIONS: Leaves = {"weight": ("", POSITIONS)}
 _IN_PROJ: Leaves = {"weight": ("in_proj_weight", AS_STORED), "bias": ("in_proj_bias", AS_STORED)}

@@ -58,7 +58,7 @@ def _timm_view(checkpoint: Checkpoint, prefix: str, table: TowerTable) -> Layout
     projection = next((name for name in checkpoint if name.startswith(f"{root}visual.head.")), None)
     if projection:
         raise CheckpointError(
-            f"{checkpoint.source}: tensor {projection} maps the vision tower's embedding, which no SigLIP does"
+            f"{checkpoint.source}: tensor {projection} maps the embedding of the image, which no SigLIP does"
         )
     recipes = arrange(checkpoint, prefix, table)
     text = root + open_clip.TEXT_PREFIX
@@ -102,9 +102,7 @@ def _scalars(checkpoint: Checkpoint, root: str, rows: tuple[Row, ...]) -> dict[s
 
 def _marked(checkpoint: Checkpoint, mark: str, separator: str) -> list[str]:
     """What stands before the mark, wherever it is found."""
-    return [
-        name.removesuffix(mark) for name in checkpoint if name == mark or name.endswith(separator + mark)
-    ]
+    return [name.removesuffix(mark) for name in checkpoint if name == mark or name.endswith(separator + mark)]
 
 
 def _trained(prefixes: list[str]) -> list[str]:

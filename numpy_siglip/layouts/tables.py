@@ -120,7 +120,8 @@ def _piece(checkpoint: Checkpoint, name: str, turn: Turn, row: Row, layer: int |
     if row.parts > 1:
         if not entry.shape or entry.shape[0] % row.parts:
             raise CheckpointError(
-                f"{entry.file}: tensor {name} has shape {entry.shape}, whose rows are no {row.parts} equal parts"
+                f"{entry.file}: tensor {name} has shape {entry.shape}, which cannot be cut into {row.parts} "
+                "equal parts"
             )
         size = entry.shape[0] // row.parts
         entry = entry.rows(row.part * size, (row.part + 1) * size)
@@ -131,9 +132,7 @@ def _depth(checkpoint: Checkpoint, prefix: str, table: TowerTable, stacked: bool
     """How many layers there are: none may be missing among them, which shows when their rows are read."""
     if stacked:
         begin = prefix + table.stacked_layers + table.separator
-        return max(
-            (checkpoint[name].shape or (0,))[0] for name in checkpoint if name.startswith(begin)
-        )
+        return max((checkpoint[name].shape or (0,))[0] for name in checkpoint if name.startswith(begin))
     layers = re.escape(table.layers).replace(re.escape("{}"), "([0-9]{1,4})")
     pattern = re.compile(re.escape(prefix) + layers + re.escape(table.separator))
     found = [pattern.match(name) for name in checkpoint]

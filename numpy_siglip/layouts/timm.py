@@ -3,10 +3,10 @@
 Source: `VisionTransformer`, `AttentionPoolLatent` and `NaFlexEmbeds` of timm 1.0. Maps are
 (out, in) as in transformers; query, key and value are the rows of one map, in this order.
 
-timm computes the exact GELU, not its tanh form, for every architecture of SigLIP 1 with patches of 16 or
-14 and for the SigLIP 2 towers that share their architecture (B/16, L/16 at 256 and 384, So400m/14); the
-tanh form, which SigLIP was trained with, for B/32, L/16 at 512, So400m/16, g-opt/16 and NaFlex. The two differ by
-4.7e-4 at most. Here the activation is that of the configuration.
+timm computes the exact GELU, not the tanh form that SigLIP was trained with, for B/16, L/16 at 256 and
+384, and So400m/14, of SigLIP and SigLIP 2 alike, and the tanh form for B/32, L/16 at 512, So400m/16, g-opt/16
+and NaFlex. The two differ by 4.7e-4 at most. Here the activation is that of the configuration, and the
+tanh form where that is silent.
 """
 
 from __future__ import annotations

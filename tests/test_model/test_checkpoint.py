@@ -319,7 +319,7 @@ def test_missing_things_are_named(tmp_path, flat_folder):
         SiglipVisionModel.from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"config\.json: not a \.safetensors file"):
+    with pytest.raises(CheckpointError, match=r"config\.json: not a \.safetensors or \.npz file"):
         SiglipVisionModel.from_pretrained(tmp_path / "config.json")
     for name in ("a", "b"):
         shutil.copy(flat_folder / "model.safetensors", tmp_path / f"{name}.safetensors")
