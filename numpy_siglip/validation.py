@@ -250,7 +250,7 @@ def _import_transformers() -> Any:
     return transformers
 
 
-def _transformers_model(transformers: Any, checkpoint: Checkpoint, config: SiglipVisionConfig) -> Any:
+def _transformers_model(transformers: Any, checkpoint: Tensors, config: SiglipVisionConfig) -> Any:
     """Their model of this configuration, each of its parameters filled from the checkpoint."""
     import torch
 

@@ -4,7 +4,7 @@ Idefics 2 and 3 and SmolVLM give positions to patches by the fraction of the ima
 sorted into as many buckets as there are positions on a side, where SigLIP counts patches. For a square
 image of the size that the positions were made for the two are the same, unless the fraction of a patch
 is rounded below its bucket, as it is on sides of 25 or 50 patches and others, of which none was
-published. For images of other sizes the two differ: ``interpolate_pos_encoding`` is nothing that these models do.
+published. For images of other sizes the two differ: these models never interpolate positions.
 
 Source: the ``Vision`` configurations and ``VisionEmbeddings`` of these models in transformers 5.23.
 """

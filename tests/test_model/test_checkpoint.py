@@ -374,7 +374,7 @@ def test_a_config_of_another_type_is_refused(config, flat_folder):
 
 
 def test_a_config_of_a_full_model_is_taken(flat_folder):
-    config = SiglipConfig.from_pretrained(flat_folder)
+    config = SiglipConfig(vision_config=CONFIG)
     assert SiglipVisionModel.from_pretrained(flat_folder, config=config).config == config.vision_config
 
 
