@@ -40,6 +40,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> from safetensors.numpy import save_file
     >>> folder = Path(tempfile.mkdtemp())
     >>> save_file({"probe": np.ones((1, 2), np.float16)}, folder / "model.safetensors")
@@ -79,7 +80,7 @@ def _weights_in_folder(folder: Path) -> Path:
     if pickles:
         raise CheckpointError(_pickle_message(pickles[0]))
     raise CheckpointError(
-        f"{folder}: no {WEIGHTS_FILE} and no {INDEX_FILE}; name a folder that holds one of them, "
+        f"{folder}: no {WEIGHTS_FILE}, no {INDEX_FILE} and no .npz archive; name a folder that holds one of them, "
         "config.json and preprocessor_config.json"
     )
 

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def unpack_member(file: Path, name: str) -> bytes:
         raise CheckpointError(f"{file}: {name} cannot be unpacked ({cause}); fetch the file again") from cause
 
 
-def _members(file: Path, stream: BinaryIO, archive: zipfile.ZipFile, file_size: int) -> Iterator[NpzMember]:
+def _members(file: Path, stream: IO[bytes], archive: zipfile.ZipFile, file_size: int) -> Iterator[NpzMember]:
     for info in archive.infolist():
         if not info.filename.endswith(".npy"):
             continue
@@ -116,12 +116,12 @@ def _members(file: Path, stream: BinaryIO, archive: zipfile.ZipFile, file_size: 
         yield NpzMember(name, _dtype_name(dtype), shape, offset, num_bytes, packed_in)
 
 
-def _read_newer_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_newer_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     # Versions 2.0 and 3.0 differ in an encoding that plain dtypes make no use of.
-    return np.lib.format.read_array_header_2_0(stream)  # type: ignore[no-any-return]
+    return np.lib.format.read_array_header_2_0(stream)
 
 
-def _data_offset(stream: BinaryIO, header_offset: int) -> int:
+def _data_offset(stream: IO[bytes], header_offset: int) -> int:
     """Where the bytes of a member begin, which only the header beside them tells."""
     stream.seek(header_offset)
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoint
 from .checks import is_finite, shown
 from .configuration import SiglipVisionConfig
 from .errors import ConfigError, SiglipError
 from .image_processing import SiglipImageProcessor
 from .kernels.backend import DEFAULT_BACKEND
 from .model_files import open_model
+from .tower_weights import Tensors
 from .trace import layer_path
 from .vision import SiglipVisionModel, choose_backend
 from .vision_weights import find_vision_tensors

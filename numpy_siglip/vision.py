@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoint
 from .configuration import SiglipVisionConfig
 from .encoder import encoder_layer
 from .errors import ConfigError, ImageError, SiglipError
 from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
+from .tower_weights import Tensors
 from .trace import Listener, Stage, layer_path
 from .vision_weights import PoolingHeadWeights, VisionWeights, load_vision_weights
 
@@ -131,7 +131,7 @@ class SiglipVisionModel:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, config: SiglipVisionConfig, ops: Backend
+        cls, checkpoint: Tensors, config: SiglipVisionConfig, ops: Backend
     ) -> SiglipVisionModel:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_vision_weights(checkpoint, config, ops), ops)

@@ -18,6 +18,8 @@ from .settings import CONFIG_FILE, Settings, read_settings
 from .view import LayoutView
 
 Values = Mapping[str, Any]
+# Fields by which the files of timm and of open_clip are known.
+_FOREIGN = ("architecture", "pretrained_cfg", "open_clip_model_name")
 _MISSING = f"put the model's {CONFIG_FILE} beside its weights"
 
 
@@ -92,19 +94,19 @@ def read_config(location: Path) -> tuple[Path, Values]:
     """
     folder = location if location.is_dir() else location.parent
     path = folder / CONFIG_FILE
-    if path.exists():
-        values = read_json(path, ConfigError)
-        if _is_transformers(values):
-            return path, _translated(values, path)
+    values = read_json(path, ConfigError) if path.exists() else None
+    if values is not None and _is_transformers(values):
+        return path, _translated(values, path)
     try:
         description = describe(location)
     except CheckpointError:
-        if path.exists():
+        if values is not None and _is_foreign(values):
             raise
-        description = None  # without weights there is nothing to infer from
-    if description is None or description.config is None:
-        return read_first_json(folder, [CONFIG_FILE], ConfigError, missing=_MISSING)
-    return description.config_file, description.config
+    else:
+        if description.config is not None:
+            return description.config_file, description.config
+    # without weights of another layout there is nothing to infer from
+    return read_first_json(folder, [CONFIG_FILE], ConfigError, missing=_MISSING)
 
 
 def read_preprocessing(location: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -150,10 +152,14 @@ def _with_preprocessing(
 
 def _is_transformers(values: Values) -> bool:
     """Whether a ``config.json`` is whole, and is not that of timm, open_clip, DeepSeek-VL2 or LLaVA."""
+    return "model_type" in values and not _is_foreign(values)
+
+
+def _is_foreign(values: Values) -> bool:
     vision = values.get("vision_config")
     if isinstance(vision, Mapping):
-        return "model_type" in values and "model_name" not in vision
-    return "model_type" in values and not _is_llava(values) and "open_clip_model_name" not in values
+        return "model_name" in vision
+    return _is_llava(values) or any(name in values for name in _FOREIGN)
 
 
 def _is_llava(values: Values | None) -> bool:

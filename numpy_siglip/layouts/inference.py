@@ -120,7 +120,7 @@ def _published_heads(tower: str, width: int, notes: list[str]) -> int:
     if width not in _PUBLISHED_HEADS:
         raise ConfigError(
             f"num_attention_heads of the {tower} tower cannot be told from the weights, and no published "
-            f'tower is {width} wide; put '
+            f"tower is {width} wide; put "
             f'{{"{tower}_config": {{"num_attention_heads": N}}}} into a config.json beside the weights'
         )
     heads = _PUBLISHED_HEADS[width]

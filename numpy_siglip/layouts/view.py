@@ -83,7 +83,7 @@ class LayoutView(Mapping[str, TensorEntry]):
         CheckpointError
             If there is no such tensor or its dtype is not a float of 16, 32 or 64 bits.
         """
-        return np.require(self.stored(name).astype(np.float32, copy=False), requirements="CA")
+        return np.require(self.stored(name).astype(np.float32, copy=False), requirements=["C", "A"])
 
     def stored(self, name: str) -> np.ndarray:
         """The numbers of a tensor in the dtype that its entry names."""
@@ -96,7 +96,7 @@ class LayoutView(Mapping[str, TensorEntry]):
         if len(turned) == 1:
             return turned[0]
         if summed:
-            return np.sum([part.astype(np.float32) for part in turned], axis=0, dtype=np.float32)
+            return np.stack(turned).astype(np.float32).sum(axis=0)
         return np.concatenate(turned)
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
