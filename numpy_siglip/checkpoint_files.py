@@ -80,8 +80,8 @@ def _weights_in_folder(folder: Path) -> Path:
     if pickles:
         raise CheckpointError(_pickle_message(pickles[0]))
     raise CheckpointError(
-        f"{folder}: no {WEIGHTS_FILE}, no {INDEX_FILE} and no .npz archive; name a folder that holds one of them, "
-        "config.json and preprocessor_config.json"
+        f"{folder}: no {WEIGHTS_FILE} and no {INDEX_FILE}, nor an .npz archive; name a folder that holds one "
+        "of them, config.json and preprocessor_config.json"
     )
 
 

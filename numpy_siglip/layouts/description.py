@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..checkpoint import Checkpoint
 from ..checkpoint_files import open_checkpoint
 from ..errors import CheckpointError, ConfigError
-from ..json_file import read_first_json, read_json
+from ..json_file import read_first_json
 from .inference import infer_config
 from .larger_models import translate
 from .preprocessing import infer_preprocessing
@@ -66,7 +66,7 @@ def describe(location: Path, checkpoint: Checkpoint | None = None) -> Descriptio
     layout = layout_of(tensors)
     folder = location if location.is_dir() else location.parent
     path = folder / CONFIG_FILE
-    values = read_json(path, ConfigError) if path.exists() else None
+    values = _read(folder) if path.exists() else None
     if values is None or not _is_transformers(values):
         if layout == "transformers" and not _is_llava(values):
             return Description(tensors, layout, path, values, None, ())
@@ -94,7 +94,7 @@ def read_config(location: Path) -> tuple[Path, Values]:
     """
     folder = location if location.is_dir() else location.parent
     path = folder / CONFIG_FILE
-    values = read_json(path, ConfigError) if path.exists() else None
+    values = _read(folder) if path.exists() else None
     if values is not None and _is_transformers(values):
         return path, _translated(values, path)
     try:
@@ -148,6 +148,10 @@ def _with_preprocessing(
     names = f"{settings.names} {_file(tensors).name}"
     preprocessing, more = infer_preprocessing(config, settings.preprocessing, names)
     return Description(tensors, layout, path, config, preprocessing, (*notes, *more))
+
+
+def _read(folder: Path) -> Values:
+    return read_first_json(folder, [CONFIG_FILE], ConfigError, missing=_MISSING)[1]
 
 
 def _is_transformers(values: Values) -> bool:

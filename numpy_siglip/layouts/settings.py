@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..checks import shown
 from ..errors import ConfigError
-from ..json_file import read_json
+from ..json_file import read_first_json
 
 CONFIG_FILE = "config.json"
 OPEN_CLIP_FILE = "open_clip_config.json"
@@ -49,7 +49,7 @@ def read_settings(folder: Path) -> Settings:
     for file, read in ((OPEN_CLIP_FILE, _read_open_clip), (CONFIG_FILE, _read_config)):
         path = folder / file
         if path.exists():
-            values = read_json(path, ConfigError)
+            values = read_first_json(folder, [file], ConfigError, missing="fetch it")[1]
             try:
                 settings = _over(read(values, path), settings)
             except (AttributeError, TypeError) as cause:  # a value of another kind than its name promises

@@ -359,7 +359,9 @@ def test_the_wrong_thing_is_named_before_what_it_lacks(photos, tmp_path):
     """Not that a photograph, or a folder of photographs, has no config.json."""
     for loader in (SiglipVisionModel, Embedder):
         for wrong in (photos[0], "/dev/null"):
-            with pytest.raises(CheckpointError, match=rf"^{wrong}: not a \.safetensors file, nor a folder"):
+            with pytest.raises(
+                CheckpointError, match=rf"^{wrong}: not a \.safetensors or \.npz file, nor a fold"
+            ):
                 loader.from_pretrained(wrong)
         with pytest.raises(CheckpointError, match=r"no model\.safetensors .*; name a folder that holds"):
             loader.from_pretrained(tmp_path)
