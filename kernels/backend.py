@@ -48,7 +48,7 @@ class Backend(NamedTuple):
     patch_embedding: Callable[..., np.ndarray]
     """(pixels, weights, position, patch_size) -> tokens"""
     position_embedding: Callable[..., np.ndarray]
-    """(position, rows, columns) -> resampled position"""
+    """(position, rows, columns, interpolation="bicubic") -> resampled position"""
     layer_norm: Callable[..., np.ndarray]
     """(x, weight, bias, eps) -> y"""
     attention: Callable[..., Attended]

@@ -136,6 +136,8 @@ _IMAGE_CHECKS: tuple[Shape, ...] = (
     {"batch": 2, "channels": 2, "height": 10, "width": 5, "patch_size": 5},
 )
 
+_ANTIALIASED: Shape = {"interpolation": "antialiased_bilinear"}
+
 _LAYER_CHECK: Shape = {"intermediate_size": 7, "activation": "gelu_pytorch_tanh"}
 
 OPS: tuple[Op, ...] = (
@@ -168,6 +170,10 @@ OPS: tuple[Op, ...] = (
             {"side": 2, "rows": 2, "columns": 2, "hidden_size": 3},
             {"side": 7, "rows": 3, "columns": 11, "hidden_size": 5},
             {"side": 14, "rows": 29, "columns": 6, "hidden_size": 2},
+            {**_ANTIALIASED, "side": 1, "rows": 2, "columns": 1, "hidden_size": 3},
+            {**_ANTIALIASED, "side": 5, "rows": 5, "columns": 5, "hidden_size": 1},
+            {**_ANTIALIASED, "side": 7, "rows": 1, "columns": 23, "hidden_size": 17},
+            {**_ANTIALIASED, "side": 16, "rows": 13, "columns": 5, "hidden_size": 2},
         ),
         model_shapes=_shapes_of_models(
             lambda m: {

@@ -83,9 +83,14 @@ def patch_embedding_operands(
 
 
 def position_embedding_operands(
-    draw: Sampler, *, side: int, rows: int, columns: int, hidden_size: int
+    draw: Sampler, *, side: int, rows: int, columns: int, hidden_size: int, interpolation: str = "bicubic"
 ) -> Operands:
-    return {"position": draw.array(side * side, hidden_size), "rows": rows, "columns": columns}
+    return {
+        "position": draw.array(side * side, hidden_size),
+        "rows": rows,
+        "columns": columns,
+        "interpolation": interpolation,
+    }
 
 
 def layer_norm_operands(draw: Sampler, *, rows: int, width: int) -> Operands:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .errors import CheckpointError, ConfigError, ImageError, SiglipError
     from .image_processing import SiglipImageProcessor
     from .images import load_image
+    from .naflex import Siglip2VisionModel
+    from .naflex_configuration import Siglip2Config, Siglip2TextConfig, Siglip2VisionConfig
+    from .naflex_processing import Siglip2ImageProcessor
     from .outputs import BaseModelOutputWithPooling
     from .published import PUBLISHED_CHECKPOINTS
     from .vision import SiglipVisionModel
@@ -27,6 +30,11 @@ _HOMES = {
     "Embedder": "embedder",
     "ImageError": "errors",
     "PUBLISHED_CHECKPOINTS": "published",
+    "Siglip2Config": "naflex_configuration",
+    "Siglip2ImageProcessor": "naflex_processing",
+    "Siglip2TextConfig": "naflex_configuration",
+    "Siglip2VisionConfig": "naflex_configuration",
+    "Siglip2VisionModel": "naflex",
     "SiglipConfig": "configuration",
     "SiglipError": "errors",
     "SiglipImageProcessor": "image_processing",
@@ -43,6 +51,11 @@ __all__ = [
     "ConfigError",
     "Embedder",
     "ImageError",
+    "Siglip2Config",
+    "Siglip2ImageProcessor",
+    "Siglip2TextConfig",
+    "Siglip2VisionConfig",
+    "Siglip2VisionModel",
     "SiglipConfig",
     "SiglipError",
     "SiglipImageProcessor",

@@ -17,6 +17,7 @@ from .kernels.activations import ACTIVATIONS
 
 CONFIG_FILE = "config.json"
 FULL_MODEL_TYPE = "siglip"
+NAFLEX_MODEL_TYPE = "siglip2"
 
 # Far beyond any published tower. What is larger is a damaged file, and even the names of its tensors
 # might not fit in memory.
@@ -127,8 +128,7 @@ class ConfigSection(ReadableConfig):
         """The mapping that describes the tower, checked to be one of this kind."""
         values = check_mapping("the configuration", values)
         model_type = values.get("model_type")
-        if model_type == "siglip2" and model_type not in cls.full_model_types:
-            raise ConfigError("model_type is 'siglip2' (NaFlex), which this version does not support")
+        refuse_other_family(cls.__name__, "model_type", model_type)
         whole = model_type in cls.full_model_types
         if cls.section not in values:
             # A full model that leaves a section out means all defaults; nothing else may.
@@ -145,9 +145,52 @@ class ConfigSection(ReadableConfig):
         # Hub files of plain SigLIP leave the inner type out; other models must say that theirs is SigLIP.
         inner_default = cls.model_type if whole or model_type in (None, cls.model_type) else None
         inner_type = part.get("model_type", inner_default)
+        refuse_other_family(cls.__name__, f"{cls.section}.model_type", inner_type)
         if inner_type != cls.model_type:
             raise ConfigError(f"{cls.section}.model_type is {shown(inner_type)}; expected {cls.model_type!r}")
         return part
+
+
+def is_naflex_type(model_type: Any) -> bool:
+    """Whether a type of model is that of NaFlex, or of one of its towers.
+
+    Examples
+    --------
+    >>> is_naflex_type("siglip2_vision_model"), is_naflex_type("siglip")
+    (True, False)
+    """
+    return isinstance(model_type, str) and model_type.partition("_")[0] == NAFLEX_MODEL_TYPE
+
+
+def refuse_other_family(config_class: str, name: str, model_type: Any) -> None:
+    """Name the right class if a configuration of NaFlex is read as one of fixed resolution, or the reverse.
+
+    Parameters
+    ----------
+    config_class : str
+        Name of the class that reads.
+    name : str
+        Of the field, for the message.
+    model_type : object
+        Its value.
+
+    Raises
+    ------
+    ConfigError
+
+    Examples
+    --------
+    >>> refuse_other_family("SiglipVisionConfig", "model_type", "siglip2")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ConfigError: model_type is 'siglip2': a NaFlex model; use Siglip2VisionModel
+    """
+    part = config_class.removeprefix("Siglip2").removeprefix("Siglip").replace("Config", "Model")
+    if is_naflex_type(model_type) and not config_class.startswith("Siglip2"):
+        raise ConfigError(f"{name} is {model_type!r}: a NaFlex model; use Siglip2{part}")
+    fixed = isinstance(model_type, str) and model_type.partition("_")[0] == FULL_MODEL_TYPE
+    if fixed and config_class.startswith("Siglip2"):
+        raise ConfigError(f"{name} is {model_type!r}: a model of fixed resolution; use Siglip{part}")
 
 
 def check_integers(config: ConfigSection, largest: Mapping[str, int]) -> None:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .checks import check_mapping, shown
-from .config_section import CONFIG_FILE, FULL_MODEL_TYPE, ConfigSection, ReadableConfig
+from .config_section import (
+    CONFIG_FILE,
+    FULL_MODEL_TYPE,
+    ConfigSection,
+    ReadableConfig,
+    refuse_other_family,
+)
 from .errors import ConfigError
 from .text_configuration import SiglipTextConfig
 from .vision_configuration import SiglipVisionConfig
@@ -69,6 +75,7 @@ class SiglipConfig(ReadableConfig):
         """
         values = check_mapping("the configuration", values)
         model_type = values.get("model_type", cls.model_type)
+        refuse_other_family(cls.__name__, "model_type", model_type)
         if model_type != cls.model_type:
             raise ConfigError(
                 f"model_type is {shown(model_type)}; a whole model has {cls.model_type!r}, "

@@ -13,7 +13,7 @@ from .checks import check_integer
 from .configuration import CONFIG_FILE, SiglipVisionConfig
 from .embeddings import normalize_rows, require_finite
 from .errors import CheckpointError, ConfigError
-from .image_processing import SiglipImageProcessor, read_processor
+from .image_processing import SiglipImageProcessor
 from .images import is_path
 from .kernels.backend import DEFAULT_BACKEND
 from .model_files import open_model
@@ -98,7 +98,7 @@ class Embedder:
         """
         ops = choose_backend(backend, threads)
         location, checkpoint, config = open_model(model, revision)
-        file, processor = read_processor(location)
+        file, processor = SiglipImageProcessor.read(location)
         try:
             _require_fit(config, processor)  # before the weights are read, which takes longer
         except CheckpointError as error:

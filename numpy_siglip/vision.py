@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from .configuration import SiglipVisionConfig
-from .encoder import encoder_layer
 from .errors import ConfigError, ImageError, SiglipError
 from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
 from .tower_weights import Tensors
-from .trace import Listener, Stage, layer_path
-from .vision_weights import PoolingHeadWeights, VisionWeights, load_vision_weights
+from .trace import LayerRecorder, Listener, Stage
+from .vision_tower import vision_tower
+from .vision_weights import VisionWeights, load_vision_weights
 
 
 def choose_backend(name: str, threads: int | None = None) -> Backend:
@@ -165,31 +165,18 @@ class SiglipVisionModel:
         ImageError
             If the pixels do not fit the model; the message gives both shapes.
         """
-        hidden_states: list[np.ndarray] = []
-        attentions: list[np.ndarray] = []
-
-        layers = [layer_path(index) for index in range(self.config.num_hidden_layers)]
-        states = {"embeddings", *layers} if output_hidden_states else set()
-        maps = {f"{layer}/attention/weights" for layer in layers}
-
-        def keep(name: str, array: np.ndarray) -> None:
-            if name in states:
-                hidden_states.append(array)
-            elif name in maps:
-                attentions.append(array)
-
+        recorder = LayerRecorder(
+            self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
+        )
         last_hidden_state, pooler_output = self._forward(
             pixel_values,
-            Stage(keep),
+            Stage(recorder),
             watch_layers=output_attentions,
             output_attentions=output_attentions,
             interpolate_pos_encoding=interpolate_pos_encoding,
         )
         return BaseModelOutputWithPooling(
-            last_hidden_state,
-            pooler_output,
-            tuple(hidden_states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
+            last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
 
     def trace(
@@ -254,43 +241,16 @@ class SiglipVisionModel:
         pixels = self._check_pixels(pixel_values, interpolate_pos_encoding)
 
         position = self._position_embedding(*pixels.shape[2:])
-        hidden = stage(
-            "embeddings",
-            ops.patch_embedding(pixels, weights.patch_embedding, position, config.patch_size),
+        embeddings = ops.patch_embedding(pixels, weights.patch_embedding, position, config.patch_size)
+        return vision_tower(
+            embeddings,
+            weights,
+            config,
+            ops,
+            output_attentions=output_attentions,
+            stage=stage,
+            watch_layers=watch_layers,
         )
-        for index, layer in enumerate(weights.layers):
-            hidden = encoder_layer(
-                hidden,
-                layer,
-                ops,
-                num_attention_heads=config.num_attention_heads,
-                hidden_act=config.hidden_act,
-                layer_norm_eps=config.layer_norm_eps,
-                output_attentions=output_attentions,
-                stage=stage.within(layer_path(index)) if watch_layers else None,
-            )
-            stage(layer_path(index), hidden)
-        tokens = stage(
-            "post_layernorm", ops.layer_norm(hidden, *weights.post_layernorm, config.layer_norm_eps)
-        )
-        if weights.head is None:
-            return tokens, None
-        return tokens, self._pooling_head(tokens, weights.head, output_attentions, stage)
-
-    def _pooling_head(
-        self, tokens: np.ndarray, head: PoolingHeadWeights, output_attentions: bool, stage: Stage
-    ) -> np.ndarray:
-        """Pool by the probe's attention, then x + mlp(layernorm(x)): (B, T, D) -> (B, D)."""
-        config, ops = self.config, self._ops
-        pooled, attention = ops.attention_pooling(
-            tokens, head.attention, config.num_attention_heads, output_attentions
-        )
-        if attention is not None:
-            stage("head/attention/weights", attention)  # (B, H, 1, T)
-        stage("head/attention", pooled)
-        normed = stage("head/layernorm", ops.layer_norm(pooled, *head.layernorm, config.layer_norm_eps))
-        activated = ops.linear(normed, head.fc1, activation=config.hidden_act)
-        return stage("head", ops.linear(activated, head.fc2, residual=pooled))
 
     def _position_embedding(self, height: int, width: int) -> np.ndarray:
         """The learned positions, resampled if the image's grid is not the one they were learned on."""

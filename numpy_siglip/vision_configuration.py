@@ -72,15 +72,14 @@ class SiglipVisionConfig(ConfigSection):
 
     def __post_init__(self) -> None:
         for name in ("image_size", "patch_size"):
-            object.__setattr__(self, name, _square_side(name, getattr(self, name)))
+            object.__setattr__(self, name, square_side(name, getattr(self, name)))
         check_encoder(self)
         check_integers(self, _LARGEST)
         if self.image_size < self.patch_size:
             raise ConfigError(
                 f"image_size is {self.image_size}, smaller than one patch (patch_size {self.patch_size})"
             )
-        if not isinstance(self.vision_use_head, bool):
-            raise ConfigError(f"vision_use_head is {shown(self.vision_use_head)}; it must be true or false")
+        check_vision_use_head(self.vision_use_head)
 
     @property
     def head_dim(self) -> int:
@@ -109,9 +108,32 @@ class SiglipVisionConfig(ConfigSection):
         return (height // self.patch_size, width // self.patch_size) == (side, side)
 
 
-def _square_side(name: str, value: Any) -> Any:
+def square_side(name: str, value: Any) -> Any:
+    """The side of a square that is given as one number or as a pair; the number is not checked.
+
+    Raises
+    ------
+    ConfigError
+        If it is a pair of different numbers.
+
+    Examples
+    --------
+    >>> square_side("patch_size", [16, 16])
+    16
+    """
     if not isinstance(value, (list, tuple)):
         return value
     if len(value) != 2 or value[0] != value[1]:
         raise ConfigError(f"{name} is {shown(list(value))}; only squares are supported")
     return value[0]
+
+
+def check_vision_use_head(value: Any) -> None:
+    """Refuse what is neither true nor false.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"vision_use_head is {shown(value)}; it must be true or false")

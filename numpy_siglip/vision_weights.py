@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .configuration import SiglipVisionConfig
 from .kernels.backend import Backend
 from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
+from .naflex_configuration import Siglip2VisionConfig, VisionConfig
 from .tower_weights import (
     Shapes,
     Tensors,
@@ -58,20 +58,25 @@ class VisionWeights(NamedTuple):
     """None if the configuration has no head."""
 
 
-def vision_tensor_shapes(config: SiglipVisionConfig) -> Shapes:
+def vision_tensor_shapes(config: VisionConfig) -> Shapes:
     """Name and shape of every tensor of the tower, in the layout of transformers.
 
     Examples
     --------
+    >>> from numpy_siglip import Siglip2VisionConfig, SiglipVisionConfig
     >>> shapes = vision_tensor_shapes(SiglipVisionConfig())
     >>> shapes["embeddings.patch_embedding.weight"]
     (768, 3, 16, 16)
     >>> len(shapes)
     208
+    >>> vision_tensor_shapes(Siglip2VisionConfig())["embeddings.patch_embedding.weight"]
+    (768, 768)
     """
     d, f, p = config.hidden_size, config.intermediate_size, config.patch_size
+    naflex = isinstance(config, Siglip2VisionConfig)
+    features: tuple[int, ...] = (config.num_channels * p * p,) if naflex else (config.num_channels, p, p)
     shapes: Shapes = {
-        "embeddings.patch_embedding.weight": (d, config.num_channels, p, p),
+        "embeddings.patch_embedding.weight": (d, *features),
         "embeddings.patch_embedding.bias": (d,),
         "embeddings.position_embedding.weight": (config.num_patches, d),
     }
@@ -85,24 +90,25 @@ def vision_tensor_shapes(config: SiglipVisionConfig) -> Shapes:
     return shapes
 
 
-def count_vision_parameters(config: SiglipVisionConfig) -> int:
+def count_vision_parameters(config: VisionConfig) -> int:
     """Numbers that were trained in a tower of this shape.
 
     Examples
     --------
+    >>> from numpy_siglip import SiglipVisionConfig
     >>> count_vision_parameters(SiglipVisionConfig())
     92884224
     """
     return count_parameters(vision_tensor_shapes(config))
 
 
-def find_vision_tensors(checkpoint: Tensors, config: SiglipVisionConfig) -> dict[str, str]:
+def find_vision_tensors(checkpoint: Tensors, config: VisionConfig) -> dict[str, str]:
     """Match the tower's tensor names with the names in a checkpoint, whatever their prefix.
 
     Parameters
     ----------
     checkpoint : Tensors
-    config : SiglipVisionConfig
+    config : SiglipVisionConfig or Siglip2VisionConfig
 
     Returns
     -------
@@ -123,13 +129,13 @@ def find_vision_tensors(checkpoint: Tensors, config: SiglipVisionConfig) -> dict
     )
 
 
-def load_vision_weights(checkpoint: Tensors, config: SiglipVisionConfig, ops: Backend) -> VisionWeights:
+def load_vision_weights(checkpoint: Tensors, config: VisionConfig, ops: Backend) -> VisionWeights:
     """Read the tower from a checkpoint and prepare its linear maps for a backend.
 
     Parameters
     ----------
     checkpoint : Tensors
-    config : SiglipVisionConfig
+    config : SiglipVisionConfig or Siglip2VisionConfig
     ops : Backend
         Prepares the weights for itself.
 
@@ -139,7 +145,8 @@ def load_vision_weights(checkpoint: Tensors, config: SiglipVisionConfig, ops: Ba
         See `find_vision_tensors`.
     """
     read = TowerReader(checkpoint, find_vision_tensors(checkpoint, config), ops)
-    # embeddings.patch_embedding.weight (D, C, P, P): a filter in memory order is one row of features.
+    # embeddings.patch_embedding.weight (D, C, P, P): a filter in memory order is one row of features. That
+    # of NaFlex is (D, P * P * C) already, in the order in which its image processor cuts patches.
     filters = read.tensor("embeddings.patch_embedding.weight").reshape(config.hidden_size, -1)
     patch_embedding = ops.prepare_linear(filters, read.tensor("embeddings.patch_embedding.bias"))
     read.release("embeddings.patch_embedding.weight")
@@ -152,7 +159,7 @@ def load_vision_weights(checkpoint: Tensors, config: SiglipVisionConfig, ops: Ba
     )
 
 
-def _pooling_head(read: TowerReader, config: SiglipVisionConfig) -> PoolingHeadWeights:
+def _pooling_head(read: TowerReader, config: VisionConfig) -> PoolingHeadWeights:
     # head.attention.in_proj_weight (3 D, D) holds q, k, v; head.probe (1, 1, D) is one vector.
     attention = read.ops.prepare_attention_pooling(
         read.tensor("head.probe").reshape(config.hidden_size),

@@ -23,6 +23,10 @@ TOY = {
 }
 """Odd everywhere: heads of 11, a grid of 4 x 4, an MLP that is no multiple of anything."""
 
+NAFLEX_TOY = {**TOY, "num_patches": 16}
+"""The same for images of any aspect ratio, with positions learned on a grid of 4 x 4."""
+del NAFLEX_TOY["image_size"]
+
 _OUTLIER_CHANNELS = 3
 _OUTLIER_SCALE = 30.0
 
@@ -80,6 +84,22 @@ def transformers_full_model(seed: int = 0, **vision_config: Any) -> Any:
     model = SiglipModel._from_config(config, attn_implementation="eager")
     _fill(model.vision_model, seed)
     return model.eval()
+
+
+def transformers_naflex_model(seed: int = 0, **config: Any) -> Any:
+    """transformers' Siglip2VisionModel of this configuration, in eager attention, with realistic weights."""
+    from transformers import Siglip2VisionConfig, Siglip2VisionModel
+
+    model = Siglip2VisionModel._from_config(Siglip2VisionConfig(**config), attn_implementation="eager")
+    _fill(model, seed)
+    return model.eval()
+
+
+def save_naflex_image_processor(folder: Path, **options: Any) -> None:
+    """Write a preprocessor_config.json as transformers writes it for NaFlex."""
+    from transformers import Siglip2ImageProcessorPil
+
+    Siglip2ImageProcessorPil(**options).save_pretrained(folder)
 
 
 def save_image_processor(folder: Path, image_size: int, **options: Any) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from checkpoints import TOY, save_image_processor, transformers_vision_model
+from checkpoints import (
+    NAFLEX_TOY,
+    TOY,
+    save_image_processor,
+    save_naflex_image_processor,
+    transformers_naflex_model,
+    transformers_vision_model,
+)
 
 PHOTOS = Path(__file__).parent / "photos"
 
@@ -28,4 +35,19 @@ def toy_folder(toy_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     toy_model.save_pretrained(folder)
     save_image_processor(folder, TOY["image_size"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def naflex_model():
+    """transformers' NaFlex vision model of the toy configuration."""
+    return transformers_naflex_model(**NAFLEX_TOY)
+
+
+@pytest.fixture(scope="session")
+def naflex_folder(naflex_model, tmp_path_factory) -> Path:
+    """The NaFlex toy as transformers saves it, for 20 patches. Not to be written to."""
+    folder = tmp_path_factory.mktemp("naflex")
+    naflex_model.save_pretrained(folder)
+    save_naflex_image_processor(folder, patch_size=NAFLEX_TOY["patch_size"], max_num_patches=20)
     return folder

@@ -56,18 +56,36 @@ def _cubic(distance: float) -> float:
     return 0.0
 
 
-def position_embedding(position: Array, rows: int, columns: int) -> Array:
-    """Sixteen neighbours of every new place, each weighted by its distance down and across."""
+def _cubic_weights(place: float, side: int) -> dict[int, float]:
+    """Four cells around a place; those beyond the edge repeat it."""
+    weights: dict[int, float] = {}
+    for cell in range(math.floor(place) - 1, math.floor(place) + 3):
+        inside = min(max(cell, 0), side - 1)
+        weights[inside] = weights.get(inside, 0.0) + _cubic(place - cell)
+    return weights
+
+
+def _triangle_weights(place: float, side: int, scale: float) -> dict[int, float]:
+    """Every cell under a triangle whose half width is one new cell, and at least one old one."""
+    heights = {cell: max(0.0, 1 - abs(place - cell) / max(scale, 1.0)) for cell in range(side)}
+    return {cell: height / math.fsum(heights.values()) for cell, height in heights.items()}
+
+
+def position_embedding(position: Array, rows: int, columns: int, interpolation: str) -> Array:
+    """The cells around every new place, each weighted by its distance down and across."""
     side = math.isqrt(len(position))
     out = np.zeros((rows * columns, position.shape[1]))
+
+    def weights(index: int, count: int) -> dict[int, float]:
+        place = (index + 0.5) * side / count - 0.5
+        if interpolation == "bicubic":
+            return _cubic_weights(place, side)
+        return _triangle_weights(place, side, side / count)
+
     for r, c in _indices(rows, columns):
-        y, x = (r + 0.5) * side / rows - 0.5, (c + 0.5) * side / columns - 0.5
-        for dy, dx in product(range(-1, 3), repeat=2):
-            cell_y, cell_x = math.floor(y) + dy, math.floor(x) + dx
-            weight = _cubic(y - cell_y) * _cubic(x - cell_x)
-            inside_y, inside_x = min(max(cell_y, 0), side - 1), min(max(cell_x, 0), side - 1)
+        for (y, down), (x, across) in product(weights(r, rows).items(), weights(c, columns).items()):
             for d in range(position.shape[1]):
-                out[r * columns + c, d] += weight * float(position[inside_y * side + inside_x, d])
+                out[r * columns + c, d] += down * across * float(position[y * side + x, d])
     return out
 
 

@@ -20,7 +20,8 @@ from numpy_siglip.kernels.image_to_patches import image_to_patches_reference
 from numpy_siglip.kernels.layer_norm import layer_norm_reference
 from numpy_siglip.kernels.linear import LinearWeights, linear_reference
 from numpy_siglip.kernels.patch_embedding import patch_embedding_reference
-from numpy_siglip.kernels.position_embedding import bicubic_resize_matrix, position_embedding_reference
+from numpy_siglip.kernels.position_embedding import position_embedding_reference
+from numpy_siglip.kernels.resampling import INTERPOLATIONS, resize_matrix, resize_taps
 from numpy_siglip.kernels.softmax import softmax_reference
 
 EXACT = 1e-12
@@ -52,21 +53,32 @@ def test_patch_embedding_is_a_strided_convolution(size, patch, batch):
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 14, 27])
-@pytest.mark.parametrize("grid", [(1, 1), (14, 14), (3, 40), (29, 5), (64, 64), (27, 26)])
-def test_position_embedding_is_torchs_bicubic_interpolation(side, grid):
+@pytest.mark.parametrize(
+    "grid", [(1, 1), (14, 14), (3, 40), (29, 5), (64, 64), (27, 26), (1, 256), (45, 5), (128, 8)]
+)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_position_embedding_is_torchs_interpolation(side, grid, interpolation):
     position = _random(side * side, 4)
     (table,) = _torch(position.reshape(1, side, side, 4).transpose(0, 3, 1, 2))
-    expected = functional.interpolate(table, size=grid, mode="bicubic", align_corners=False)
+    antialias = interpolation == "antialiased_bilinear"
+    mode = "bilinear" if antialias else "bicubic"
+    expected = functional.interpolate(table, size=grid, mode=mode, align_corners=False, antialias=antialias)
     expected = expected[0].permute(1, 2, 0).reshape(-1, 4).numpy()
-    assert_close(position_embedding_reference(position, *grid), expected, relative=EXACT)
+    result = position_embedding_reference(position, *grid, interpolation)
+    assert_close(result, expected, relative=EXACT)
 
 
-@pytest.mark.parametrize(("old", "new"), [(1, 5), (5, 1), (14, 14), (14, 30), (27, 9)])
-def test_resize_matrices_keep_constants(old, new):
-    matrix = bicubic_resize_matrix(old, new)
+@pytest.mark.parametrize(("old", "new"), [(1, 5), (5, 1), (14, 14), (14, 30), (27, 9), (16, 5), (16, 64)])
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_resize_matrices_keep_constants(old, new, interpolation):
+    matrix = resize_matrix(old, new, interpolation)
     np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-14)
     if old == new:
         np.testing.assert_array_equal(matrix, np.eye(old))
+    cells, weights = resize_taps(old, new, interpolation)
+    scattered = np.zeros((new, old))
+    np.add.at(scattered, (np.arange(new)[:, None], cells), weights)
+    np.testing.assert_allclose(scattered, matrix, atol=1e-7)
 
 
 @pytest.mark.parametrize("width", [1, 2, 33, 768, 1152])
