@@ -56,6 +56,27 @@ class TensorEntry:
         return replace(self, name=f"{self.name}[{label}]", shape=shape, offset=offset, num_bytes=size)
 
     @property
+    def numpy_dtype(self) -> np.dtype:
+        """NumPy's dtype for it.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not a float of 16, 32 or 64 bits.
+        """
+        if self.dtype == "BF16":
+            import ml_dtypes
+
+            return np.dtype(ml_dtypes.bfloat16)
+        names = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+        if self.dtype not in names:
+            raise CheckpointError(
+                f"{self.file}: tensor {self.name} has dtype {self.dtype}; "
+                "supported are F32, F16, BF16 and F64: save the model in one of them"
+            )
+        return np.dtype(names[self.dtype])
+
+    @property
     def num_elements(self) -> int:
         """Product of the shape."""
         return int(np.prod(self.shape, dtype=np.int64))
@@ -97,7 +118,7 @@ class Checkpoint(Mapping[str, TensorEntry]):
         CheckpointError
             If there is no such tensor or its dtype is not a float of 16, 32 or 64 bits.
         """
-        stored = self._stored(name)
+        stored = self.stored(name)
         # astype copies, and so aligns, whatever is not float32 at an aligned address already.
         return np.require(stored.astype(np.float32, copy=False), requirements="A")
 
@@ -118,15 +139,21 @@ class Checkpoint(Mapping[str, TensorEntry]):
         CheckpointError
             As `tensor`.
         """
-        return self._stored(name)[indices].astype(np.float32, copy=False)
+        return self.stored(name)[indices].astype(np.float32, copy=False)
 
     def release(self, name: str) -> None:
         """Let the memory go that reading a tensor took; a view of it reads the file again when it is used."""
         self.release_entry(self._entries[name])
 
-    def stored(self, entry: TensorEntry) -> np.ndarray:
-        """A view of a tensor, or of rows of one, in the file's own dtype and perhaps at an odd address."""
-        dtype = _numpy_dtype(entry)
+    def stored(self, name: str) -> np.ndarray:
+        """A view of a tensor in the file's own dtype and perhaps at an odd address."""
+        if name not in self._entries:
+            raise CheckpointError(f"{self.source}: no tensor {name}")
+        return self.stored_entry(self._entries[name])
+
+    def stored_entry(self, entry: TensorEntry) -> np.ndarray:
+        """Do as `stored` for a tensor or rows of one."""
+        dtype = entry.numpy_dtype
         memory: Any = self._unpack(entry) if entry.packed_in else self._map(entry.file)
         flat = np.frombuffer(memory, dtype, count=entry.num_elements, offset=entry.offset)
         return flat.reshape(entry.shape)
@@ -140,11 +167,6 @@ class Checkpoint(Mapping[str, TensorEntry]):
         if size >= mmap.PAGESIZE:
             self._map(entry.file).madvise(mmap.MADV_DONTNEED, first, size)
 
-    def _stored(self, name: str) -> np.ndarray:
-        if name not in self._entries:
-            raise CheckpointError(f"{self.source}: no tensor {name}")
-        return self.stored(self._entries[name])
-
     def _map(self, file: Path) -> mmap.mmap:
         if file not in self._maps:
             with file.open("rb") as stream:
@@ -155,17 +177,3 @@ class Checkpoint(Mapping[str, TensorEntry]):
         if entry.packed_in not in self._unpacked:
             self._unpacked[entry.packed_in] = unpack_member(entry.file, entry.packed_in)
         return self._unpacked[entry.packed_in]
-
-
-def _numpy_dtype(entry: TensorEntry) -> np.dtype:
-    if entry.dtype == "BF16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    names = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
-    if entry.dtype not in names:
-        raise CheckpointError(
-            f"{entry.file}: tensor {entry.name} has dtype {entry.dtype}; "
-            "supported are F32, F16, BF16 and F64: save the model in one of them"
-        )
-    return np.dtype(names[entry.dtype])

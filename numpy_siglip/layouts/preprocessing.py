@@ -39,9 +39,9 @@ def infer_preprocessing(
     >>> notes
     ['preprocessing of SigLIP 2: resample 2 (bilinear), image_mean and image_std 0.5']
     """
-    vision = config.get("vision_config", config)
-    vocabulary = config.get("text_config", {}).get("vocab_size")
-    naflex = "num_patches" in vision
+    vision = (config.get("vision_config") or {}) if "vision_config" in config else config
+    vocabulary = (config.get("text_config") or {}).get("vocab_size")
+    naflex = str(config.get("model_type")).startswith("siglip2")
     second = naflex or vocabulary == _SECOND_VOCABULARY or bool(_SECOND_NAMES.search(names))
     resample = _BILINEAR if second else _BICUBIC
     values: Values = {
@@ -56,9 +56,10 @@ def infer_preprocessing(
     }
     if naflex:
         values |= {"image_processor_type": "Siglip2ImageProcessor"}
-        values |= {"patch_size": vision["patch_size"], "max_num_patches": 256}
+        values |= {"patch_size": vision.get("patch_size", 16), "max_num_patches": 256}
     else:
-        size = {"height": vision["image_size"], "width": vision["image_size"]}
+        side = vision.get("image_size", 224)  # as for patch_size, transformers' default
+        size = {"height": side, "width": side}
         values |= {"image_processor_type": "SiglipImageProcessor", "size": size}
     inferred = []
     if "resample" not in given:

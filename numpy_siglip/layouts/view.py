@@ -92,7 +92,7 @@ class LayoutView(Mapping[str, TensorEntry]):
         pieces, summed, constant = self._recipes[name]
         if constant is not None:
             return constant
-        turned = [piece.turn.apply(self._checkpoint.stored(piece.entry)) for piece in pieces]
+        turned = [piece.turn.apply(self._checkpoint.stored_entry(piece.entry)) for piece in pieces]
         if len(turned) == 1:
             return turned[0]
         if summed:
