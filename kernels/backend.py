@@ -25,6 +25,7 @@ from .encoder_layer import encoder_layer, encoder_layer_reference
 from .l2_normalize import l2_normalize, l2_normalize_reference
 from .layer_norm import layer_norm, layer_norm_reference
 from .linear import linear, linear_reference, prepare_linear_reference
+from .mean_pooling import mean_pooling, mean_pooling_reference
 from .packing import pack_linear
 from .patch_embedding import patch_embedding, patch_embedding_reference
 from .position_embedding import position_embedding, position_embedding_reference
@@ -62,6 +63,8 @@ class Backend(NamedTuple):
     """(hidden, weights, num_heads, return_attention=False) -> pooled, attention"""
     encoder_layer: Callable[..., np.ndarray]
     """(hidden, weights, num_heads, activation, eps) -> hidden"""
+    mean_pooling: Callable[..., np.ndarray]
+    """(x) -> y"""
     token_embedding: Callable[..., np.ndarray]
     """(ids, table, position) -> tokens"""
     l2_normalize: Callable[..., np.ndarray]
@@ -100,6 +103,7 @@ def numpy_backend(threads: int | None = None) -> Backend:
         attention=attention_reference,
         attention_pooling=attention_pooling_reference,
         encoder_layer=encoder_layer_reference,
+        mean_pooling=mean_pooling_reference,
         token_embedding=token_embedding_reference,
         l2_normalize=l2_normalize_reference,
         similarity=similarity_reference,
@@ -132,6 +136,7 @@ def numba_backend(threads: int | None = None) -> Backend:
         attention=partial(attention, runtime),
         attention_pooling=partial(attention_pooling, runtime),
         encoder_layer=partial(encoder_layer, runtime),
+        mean_pooling=partial(mean_pooling, runtime),
         token_embedding=partial(token_embedding, runtime),
         l2_normalize=partial(l2_normalize, runtime),
         similarity=partial(similarity, runtime),

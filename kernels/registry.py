@@ -28,6 +28,7 @@ from .image_to_patches import image_to_patches, image_to_patches_cost, image_to_
 from .l2_normalize import l2_normalize, l2_normalize_cost, l2_normalize_reference
 from .layer_norm import layer_norm, layer_norm_cost, layer_norm_reference
 from .linear import linear, linear_cost, linear_reference
+from .mean_pooling import mean_pooling, mean_pooling_cost, mean_pooling_reference
 from .patch_embedding import patch_embedding, patch_embedding_cost, patch_embedding_reference
 from .position_embedding import position_embedding, position_embedding_cost, position_embedding_reference
 from .sampling import (
@@ -39,6 +40,7 @@ from .sampling import (
     image_to_patches_operands,
     layer_norm_operands,
     linear_operands,
+    mean_pooling_operands,
     patch_embedding_operands,
     position_embedding_operands,
     rows_operands,
@@ -258,6 +260,18 @@ OPS: tuple[Op, ...] = (
         model_shapes=_shapes_of_models(
             lambda m: {"batch": 1, "tokens": m.tokens, "width": m.hidden_size, "num_heads": m.num_heads}
         ),
+    ),
+    Op(
+        name="mean_pooling",
+        reference=mean_pooling_reference,
+        compiled=mean_pooling,
+        operands=mean_pooling_operands,
+        cost=mean_pooling_cost,
+        check_shapes=(
+            {"batch": 1, "tokens": 1, "width": 1},
+            {"batch": 3, "tokens": 7, "width": 33},
+        ),
+        model_shapes=_shapes_of_models(lambda m: {"batch": 1, "tokens": m.tokens, "width": m.hidden_size}),
     ),
     Op(
         name="encoder_layer",

@@ -157,6 +157,10 @@ def attention_pooling_operands(
     }
 
 
+def mean_pooling_operands(draw: Sampler, *, batch: int, tokens: int, width: int) -> Operands:
+    return {"x": draw.array(batch, tokens, width)}
+
+
 def encoder_layer_operands(
     draw: Sampler,
     *,

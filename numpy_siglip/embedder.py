@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .backends import choose_backend
 from .checks import check_integer
 from .configuration import CONFIG_FILE
 from .embeddings import normalize_rows, require_finite
@@ -18,7 +19,6 @@ from .kernels.backend import DEFAULT_BACKEND
 from .naflex_configuration import Siglip2VisionConfig, VisionConfig
 from .naflex_processing import Siglip2ImageProcessor
 from .progress import with_progress
-from .vision import choose_backend
 from .vision_kinds import ImageProcessor, VisionModel, open_vision_model
 
 DEFAULT_BATCH_SIZE = 8

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .checks import LARGEST_SIDE
+from .checks import LARGEST_SIDE, check_return_tensors
 from .errors import ConfigError, ImageError
 from .image_pixels import list_images
 from .image_settings import check_size, is_for_naflex
-from .image_steps import ImageSteps, check_return_tensors
+from .image_steps import ImageSteps
 from .outputs import BatchFeature
 
 

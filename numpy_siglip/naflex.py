@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoint
+from .backends import choose_backend
 from .kernels.backend import DEFAULT_BACKEND, Backend
 from .model_files import open_model
 from .naflex_configuration import Siglip2VisionConfig
 from .naflex_padding import PaddedStages, PatchBatch
 from .outputs import BaseModelOutputWithPooling
+from .tower_weights import Tensors
 from .trace import LayerRecorder, Listener
-from .vision import choose_backend
 from .vision_tower import vision_tower
 from .vision_weights import VisionWeights, load_vision_weights
 
@@ -104,7 +104,7 @@ class Siglip2VisionModel:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, config: Siglip2VisionConfig, ops: Backend
+        cls, checkpoint: Tensors, config: Siglip2VisionConfig, ops: Backend
     ) -> Siglip2VisionModel:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_vision_weights(checkpoint, config, ops), ops)

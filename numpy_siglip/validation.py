@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from .backends import choose_backend
 from .checks import is_finite, shown
 from .errors import ConfigError, SiglipError
 from .kernels.backend import DEFAULT_BACKEND
 from .naflex_configuration import Siglip2VisionConfig, VisionConfig
 from .naflex_padding import without_padding
 from .trace import layer_path
-from .vision import choose_backend
 from .vision_kinds import VisionFiles, open_vision_model
 from .vision_weights import find_vision_tensors
 

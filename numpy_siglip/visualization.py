@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .atomic_write import atomic_write
+from .backends import choose_backend
 from .embeddings import require_finite
 from .errors import SiglipError
 from .figure_layout import PatchGrid
@@ -33,7 +34,6 @@ from .images import load_image
 from .kernels.backend import DEFAULT_BACKEND
 from .naflex_configuration import Siglip2VisionConfig, VisionConfig
 from .outputs import BatchFeature
-from .vision import choose_backend
 from .vision_kinds import ImageProcessor, open_vision_model
 from .vision_weights import find_vision_tensors
 

@@ -252,6 +252,15 @@ def l2_normalize(x: Array) -> Array:
     return np.array([[float(v) / math.hypot(*(float(w) for w in row)) for v in row] for row in x])
 
 
+def mean_pooling(x: Array) -> Array:
+    """Column by column."""
+    batch, tokens, width = x.shape
+    out = np.zeros((batch, width))
+    for b, d in _indices(batch, width):
+        out[b, d] = math.fsum(float(x[b, t, d]) for t in range(tokens)) / tokens
+    return out
+
+
 def similarity(x: Array, y: Array, scale: float, bias: float) -> Array:
     """Pair by pair."""
     out = np.zeros((len(x), len(y)))

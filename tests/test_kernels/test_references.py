@@ -212,6 +212,7 @@ def test_flops_of_matrix_products_are_counted_by_running_them():
             2 * 7 * (3 * 4 + 3 * 5 * 2),
         ),
         ("token_embedding", {"batch": 2, "tokens": 3, "vocab_size": 50, "width": 5}, 30),
+        ("mean_pooling", {"batch": 2, "tokens": 3, "width": 5}, 2 * 5 * 4),
         ("l2_normalize", {"rows": 3, "width": 5}, 6 * 15),
         ("similarity", {"rows": 3, "columns": 4, "width": 5}, 2 * 60 + 2 * 12),
         ("sigmoid_loss", {"rows": 3}, 6 * 9),
