@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from .errors import ConfigError
 from .hub import locate_model
 from .image_processing import SiglipImageProcessor
 from .outputs import BatchFeature
 from .tokenizer import SiglipTokenizer
+
+Processor = TypeVar("Processor", bound="SiglipProcessor")
 
 
 class SiglipProcessor:
@@ -29,14 +32,20 @@ class SiglipProcessor:
     ((1, 3, 44, 44), (2, 16))
     """
 
-    def __init__(self, image_processor: SiglipImageProcessor, tokenizer: SiglipTokenizer) -> None:
+    image_processor_class: ClassVar[Any] = SiglipImageProcessor
+
+    def __init__(self, image_processor: Any, tokenizer: SiglipTokenizer) -> None:
         self.image_processor = image_processor
         self.tokenizer = tokenizer
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, revision: str | None = None, context_length: int | None = None
-    ) -> SiglipProcessor:
+        cls: type[Processor],
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        context_length: int | None = None,
+    ) -> Processor:
         """Read the preprocessing of a checkpoint.
 
         Parameters
@@ -55,7 +64,7 @@ class SiglipProcessor:
         """
         location = locate_model(model, revision)
         tokenizer = SiglipTokenizer.from_pretrained(location, context_length=context_length)
-        return cls(SiglipImageProcessor.read(location)[1], tokenizer)
+        return cls(cls.image_processor_class.read(location)[1], tokenizer)
 
     def __call__(
         self,
@@ -64,6 +73,7 @@ class SiglipProcessor:
         *,
         return_tensors: str | None = None,
         apply_exif_orientation: bool = False,
+        image_options: Mapping[str, Any] | None = None,
         **text_options: Any,
     ) -> BatchFeature:
         """Preprocess images, texts or both.
@@ -78,6 +88,8 @@ class SiglipProcessor:
             The results are arrays of NumPy either way.
         apply_exif_orientation : bool
             See `SiglipImageProcessor`.
+        image_options : mapping, optional
+            What else the image processor's call takes.
         **text_options
             ``padding``, ``truncation`` and ``max_length``; see `SiglipTokenizer`.
 
@@ -101,7 +113,10 @@ class SiglipProcessor:
         if images is not None:
             features.update(
                 self.image_processor(
-                    images, return_tensors=return_tensors, apply_exif_orientation=apply_exif_orientation
+                    images,
+                    return_tensors=return_tensors,
+                    apply_exif_orientation=apply_exif_orientation,
+                    **(image_options or {}),
                 )
             )
         return features

@@ -63,6 +63,7 @@ class SiglipModel:
 
     config_class: ClassVar[type[SiglipConfig]] = SiglipConfig
     vision_class: ClassVar[Any] = SiglipVisionModel
+    text_class: ClassVar[type[SiglipTextModel]] = SiglipTextModel
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class SiglipModel:
                 "float32 can hold (the scale is a logarithm); fetch the file again"
             )
         vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
-        text = SiglipTextModel.from_checkpoint(checkpoint, config.text_config, ops)
+        text = cls.text_class.from_checkpoint(checkpoint, config.text_config, ops)
         return cls(config, vision, text, logit_scale, logit_bias, ops)
 
     def get_image_features(
