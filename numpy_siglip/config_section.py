@@ -13,7 +13,6 @@ from typing import Any, ClassVar, TypeVar
 
 from .checks import check_integer, check_mapping, is_finite, shown
 from .errors import ConfigError
-from .json_file import read_first_json
 from .kernels.activations import ACTIVATIONS
 
 CONFIG_FILE = "config.json"
@@ -66,13 +65,9 @@ class ReadableConfig:
         44
         """
         from .hub import locate_model
+        from .layouts.description import read_config
 
-        path, values = read_first_json(
-            locate_model(model, revision),
-            [CONFIG_FILE],
-            ConfigError,
-            missing=f"put the model's {CONFIG_FILE} beside its weights",
-        )
+        path, values = read_config(locate_model(model, revision))
         try:
             return cls.from_dict(values)
         except ConfigError as error:

@@ -22,6 +22,7 @@ from .hub import locate_model
 from .image_pixels import image_pixels, is_unit_range
 from .image_settings import check_channels, check_resample
 from .json_file import read_first_json
+from .layouts.description import read_preprocessing
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -136,9 +137,12 @@ class ImageSteps:
         >>> SiglipImageProcessor.read(model_folder)[0].name
         'preprocessor_config.json'
         """
-        path, values = read_first_json(
+        folder = location if location.is_dir() else location.parent
+        names = [PREPROCESSOR_FILE, PROCESSOR_FILE]
+        inferred = None if any((folder / name).exists() for name in names) else read_preprocessing(location)
+        path, values = inferred or read_first_json(
             location,
-            [PREPROCESSOR_FILE, PROCESSOR_FILE],
+            names,
             ConfigError,
             missing=f"put the model's beside its weights, or construct a {cls.__name__}",
         )

@@ -5,19 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import Checkpoint
+from .checkpoint_files import open_checkpoint
 from .checks import shown
 from .config_section import ReadableConfig
 from .configuration import SiglipConfig, SiglipVisionConfig
 from .errors import ConfigError
 from .hub import locate_model
+from .layouts.recognition import present
+from .layouts.view import LayoutView
 
 
 class ModelFiles(NamedTuple):
     """Where a model lies, its tensors and its shape."""
 
     location: Path
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | LayoutView
+    """Under the names of transformers"""
     config: Any
     """Of the kind that was asked for"""
 
@@ -65,5 +69,5 @@ def open_model(
             f"{kind.__name__}.from_dict makes of a dictionary"
         )
     location = locate_model(model, revision)
-    checkpoint = open_checkpoint(location)
+    checkpoint = present(open_checkpoint(location))
     return ModelFiles(location, checkpoint, config or kind.from_pretrained(location))

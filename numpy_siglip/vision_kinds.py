@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .checkpoint import Checkpoint
 from .checks import check_mapping
 from .config_section import ReadableConfig, is_naflex_type
 from .image_processing import SiglipImageProcessor
@@ -19,6 +18,7 @@ from .model_files import open_model
 from .naflex import Siglip2VisionModel
 from .naflex_configuration import Siglip2VisionConfig, VisionConfig
 from .naflex_processing import Siglip2ImageProcessor
+from .tower_weights import Tensors
 from .vision import SiglipVisionModel
 from .vision_configuration import SiglipVisionConfig
 
@@ -56,7 +56,7 @@ class VisionFiles(NamedTuple):
     """Where a model with a vision tower lies, its tensors and the tower's shape."""
 
     location: Path
-    checkpoint: Checkpoint
+    checkpoint: Tensors
     config: VisionConfig
 
     @property

@@ -20,7 +20,7 @@ from numpy_siglip import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from numpy_siglip.checkpoint import open_checkpoint
+from numpy_siglip.checkpoint_files import open_checkpoint
 from numpy_siglip.vision_weights import vision_tensor_shapes
 
 CONFIG = SiglipVisionConfig(**TOY)
@@ -319,7 +319,7 @@ def test_missing_things_are_named(tmp_path, flat_folder):
         SiglipVisionModel.from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"config\.json: not a \.safetensors file"):
+    with pytest.raises(CheckpointError, match=r"config\.json: not a \.safetensors or \.npz file"):
         SiglipVisionModel.from_pretrained(tmp_path / "config.json")
     for name in ("a", "b"):
         shutil.copy(flat_folder / "model.safetensors", tmp_path / f"{name}.safetensors")
@@ -359,7 +359,9 @@ def test_the_wrong_thing_is_named_before_what_it_lacks(photos, tmp_path):
     """Not that a photograph, or a folder of photographs, has no config.json."""
     for loader in (SiglipVisionModel, Embedder):
         for wrong in (photos[0], "/dev/null"):
-            with pytest.raises(CheckpointError, match=rf"^{wrong}: not a \.safetensors file, nor a folder"):
+            with pytest.raises(
+                CheckpointError, match=rf"^{wrong}: not a \.safetensors or \.npz file, nor a fold"
+            ):
                 loader.from_pretrained(wrong)
         with pytest.raises(CheckpointError, match=r"no model\.safetensors .*; name a folder that holds"):
             loader.from_pretrained(tmp_path)
