@@ -36,6 +36,9 @@ class Siglip2TextModel(SiglipTextModel):
 class Siglip2Processor(SiglipProcessor):
     """A `Siglip2ImageProcessor` together with a tokenizer.
 
+    An image has at most as many patches as the image processor's own settings say, or as the call says.
+    transformers' class passes on 256 patches of 16 pixels if the call says nothing.
+
     Parameters
     ----------
     image_processor : Siglip2ImageProcessor
