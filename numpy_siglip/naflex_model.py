@@ -13,7 +13,7 @@ from .configuration import SiglipConfig, SiglipTextConfig
 from .naflex import Siglip2VisionModel
 from .naflex_configuration import Siglip2Config, Siglip2TextConfig
 from .naflex_processing import Siglip2ImageProcessor
-from .outputs import BaseModelOutputWithPooling, BatchFeature, SiglipOutput
+from .outputs import BaseModelOutputWithPooling, SiglipOutput
 from .processor import SiglipProcessor
 from .siglip import SiglipModel
 from .text import SiglipTextModel
@@ -53,29 +53,6 @@ class Siglip2Processor(SiglipProcessor):
     """
 
     image_processor_class: ClassVar[Any] = Siglip2ImageProcessor
-
-    def __call__(
-        self, images: Any = None, text: Any = None, *, max_num_patches: int | None = None, **options: Any
-    ) -> BatchFeature:
-        """Preprocess images, texts or both.
-
-        Parameters
-        ----------
-        images : optional
-            As for calling `Siglip2ImageProcessor`.
-        text : optional
-            As for calling `SiglipTokenizer`.
-        max_num_patches : int, optional
-            Of an image, instead of the image processor's own.
-        **options
-            As for calling `SiglipProcessor`, and so are the errors.
-
-        Returns
-        -------
-        BatchFeature
-            A dictionary of what `Siglip2Model` takes.
-        """
-        return super().__call__(images, text, image_options={"max_num_patches": max_num_patches}, **options)
 
 
 class Siglip2Model(SiglipModel):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -13,6 +12,8 @@ from .outputs import BatchFeature
 from .tokenizer import SiglipTokenizer
 
 Processor = TypeVar("Processor", bound="SiglipProcessor")
+
+_TEXT_OPTIONS = ("padding", "truncation", "max_length")
 
 
 class SiglipProcessor:
@@ -63,8 +64,8 @@ class SiglipProcessor:
             As `SiglipImageProcessor.from_pretrained` and `SiglipTokenizer.from_pretrained`.
         """
         location = locate_model(model, revision)
-        tokenizer = SiglipTokenizer.from_pretrained(location, context_length=context_length)
-        return cls(cls.image_processor_class.read(location)[1], tokenizer)
+        image_processor = cls.image_processor_class.read(location)[1]
+        return cls(image_processor, SiglipTokenizer.from_pretrained(location, context_length=context_length))
 
     def __call__(
         self,
@@ -72,31 +73,26 @@ class SiglipProcessor:
         text: Any = None,
         *,
         return_tensors: str | None = None,
-        apply_exif_orientation: bool = False,
-        image_options: Mapping[str, Any] | None = None,
-        **text_options: Any,
+        **options: Any,
     ) -> BatchFeature:
         """Preprocess images, texts or both.
 
         Parameters
         ----------
         images : optional
-            As for calling `SiglipImageProcessor`.
+            As for calling the image processor.
         text : optional
             As for calling `SiglipTokenizer`.
         return_tensors : {"np", None}
             The results are arrays of NumPy either way.
-        apply_exif_orientation : bool
-            See `SiglipImageProcessor`.
-        image_options : mapping, optional
-            What else the image processor's call takes.
-        **text_options
-            ``padding``, ``truncation`` and ``max_length``; see `SiglipTokenizer`.
+        **options
+            ``padding``, ``truncation`` and ``max_length`` of the tokenizer, and any of the image processor.
 
         Returns
         -------
         BatchFeature
-            A dictionary of ``input_ids``, ``pixel_values`` or both, as the models take them.
+            A dictionary of ``input_ids``, of what the image processor returns, or of both, as the models take
+            them.
 
         Raises
         ------
@@ -107,16 +103,10 @@ class SiglipProcessor:
         """
         if images is None and text is None:
             raise ConfigError("neither images nor text are given; pass one of them, or both")
+        text_options = {name: options.pop(name) for name in _TEXT_OPTIONS if name in options}
         features = BatchFeature()
         if text is not None:
             features.update(self.tokenizer(text, return_tensors=return_tensors, **text_options))
         if images is not None:
-            features.update(
-                self.image_processor(
-                    images,
-                    return_tensors=return_tensors,
-                    apply_exif_orientation=apply_exif_orientation,
-                    **(image_options or {}),
-                )
-            )
+            features.update(self.image_processor(images, return_tensors=return_tensors, **options))
         return features

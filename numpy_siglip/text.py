@@ -60,7 +60,7 @@ class SiglipTextModel:
     def __init__(self, config: SiglipTextConfig, weights: TextWeights, ops: Backend) -> None:
         self.config = config
         self._weights = weights
-        self._ops = ops
+        self.ops = ops
 
     @classmethod
     def from_pretrained(
@@ -188,7 +188,7 @@ class SiglipTextModel:
     def _forward(
         self, input_ids: Any, stage: Stage, *, watch_layers: bool, output_attentions: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        config, weights, ops = self.config, self._weights, self._ops
+        config, weights, ops = self.config, self._weights, self.ops
         ids = self._check_ids(input_ids)
 
         position = weights.position_embedding[: ids.shape[1]]

@@ -220,8 +220,8 @@ def test_padding_costs_no_arithmetic(naflex_folder):
         seen.append(hidden.shape)
         return model_layer(hidden, *arguments)
 
-    model_layer = model._ops.encoder_layer
-    model._ops = model._ops._replace(encoder_layer=watched)
+    model_layer = model.ops.encoder_layer
+    model.ops = model.ops._replace(encoder_layer=watched)
     inputs = _inputs([(40, 40), (60, 60), (10, 100)], max_num_patches=20)
     model(**inputs)
     counts = inputs.spatial_shapes.prod(axis=1).tolist()
