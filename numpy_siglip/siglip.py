@@ -57,6 +57,7 @@ class SiglipModel:
 
     config_class: ClassVar[type[SiglipConfig]] = SiglipConfig
     vision_class: ClassVar[Any] = SiglipVisionModel
+    text_class: ClassVar[type[SiglipTextModel]] = SiglipTextModel
 
     def __init__(
         self, config: SiglipConfig, vision_model: Any, text_model: SiglipTextModel, comparison: Comparison
@@ -113,7 +114,7 @@ class SiglipModel:
         require_common_space(config)  # before weights are read, which takes longer
         comparison = Comparison.from_checkpoint(checkpoint, ops)
         vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
-        text = SiglipTextModel.from_checkpoint(checkpoint, config.text_config, ops)
+        text = cls.text_class.from_checkpoint(checkpoint, config.text_config, ops)
         return cls(config, vision, text, comparison)
 
     def get_image_features(

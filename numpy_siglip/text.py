@@ -33,7 +33,7 @@ Model = TypeVar("Model", bound="SiglipTextModel")
 
 
 class SiglipTextModel:
-    """Text tower of SigLIP and of SigLIP 2.
+    """Text tower of SigLIP and of fixed-resolution SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
 
