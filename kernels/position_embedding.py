@@ -20,7 +20,9 @@ NaN
 Source
     ``torch.nn.functional.interpolate`` as called by
     ``SiglipVisionEmbeddings.interpolate_pos_encoding`` (bicubic) and by
-    ``Siglip2VisionEmbeddings.resize_positional_embeddings`` (bilinear with antialias).
+    ``Siglip2VisionEmbeddings.resize_positional_embeddings`` (bilinear with antialias). The latter, on a
+    CPU and up to torch 2.13 at least, gives all rows of a grid of one column the position of the first;
+    torch itself does not where channels are last in memory, and this does not.
 """
 
 from __future__ import annotations

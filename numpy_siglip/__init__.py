@@ -9,16 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .classification import SiglipForImageClassification
     from .configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
     from .embedder import Embedder
-    from .errors import CheckpointError, ConfigError, ImageError, SiglipError
+    from .errors import CheckpointError, ConfigError, ImageError, SiglipError, TextError
     from .image_processing import SiglipImageProcessor
     from .images import load_image
     from .naflex import Siglip2VisionModel
     from .naflex_configuration import Siglip2Config, Siglip2TextConfig, Siglip2VisionConfig
     from .naflex_processing import Siglip2ImageProcessor
-    from .outputs import BaseModelOutputWithPooling
+    from .outputs import BaseModelOutputWithPooling, SiglipOutput
+    from .processor import SiglipProcessor
     from .published import PUBLISHED_CHECKPOINTS
+    from .siglip import SiglipModel
+    from .text import SiglipTextModel
+    from .tokenizer import SiglipTokenizer
     from .vision import SiglipVisionModel
 
 __version__ = "0.1.0"
@@ -37,10 +42,17 @@ _HOMES = {
     "Siglip2VisionModel": "naflex",
     "SiglipConfig": "configuration",
     "SiglipError": "errors",
+    "SiglipForImageClassification": "classification",
     "SiglipImageProcessor": "image_processing",
+    "SiglipModel": "siglip",
+    "SiglipOutput": "outputs",
+    "SiglipProcessor": "processor",
     "SiglipTextConfig": "configuration",
+    "SiglipTextModel": "text",
+    "SiglipTokenizer": "tokenizer",
     "SiglipVisionConfig": "configuration",
     "SiglipVisionModel": "vision",
+    "TextError": "errors",
     "load_image": "images",
 }
 
@@ -58,10 +70,17 @@ __all__ = [
     "Siglip2VisionModel",
     "SiglipConfig",
     "SiglipError",
+    "SiglipForImageClassification",
     "SiglipImageProcessor",
+    "SiglipModel",
+    "SiglipOutput",
+    "SiglipProcessor",
     "SiglipTextConfig",
+    "SiglipTextModel",
+    "SiglipTokenizer",
     "SiglipVisionConfig",
     "SiglipVisionModel",
+    "TextError",
     "load_image",
 ]
 

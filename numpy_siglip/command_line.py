@@ -291,7 +291,7 @@ def _visualize(options: argparse.Namespace) -> int:
 
 
 def _warmup(options: argparse.Namespace) -> int:
-    from .vision import choose_backend
+    from .backends import choose_backend
 
     choose_backend("numba", None)  # tells it in our words if Numba is missing
     from .kernels.runtime import Runtime

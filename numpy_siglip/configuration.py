@@ -31,6 +31,8 @@ class SiglipConfig(ReadableConfig):
         A mapping is read as by `SiglipTextConfig.from_dict`; None means all defaults.
     vision_config : SiglipVisionConfig, mapping or None
         Likewise.
+    id2label : mapping of int to str
+        The classes of `SiglipForImageClassification`, numbered from 0 on; by default two without names.
 
     Raises
     ------
@@ -48,8 +50,10 @@ class SiglipConfig(ReadableConfig):
     model_type: ClassVar[str] = FULL_MODEL_TYPE
     text_config: SiglipTextConfig = field(default_factory=SiglipTextConfig)
     vision_config: SiglipVisionConfig = field(default_factory=SiglipVisionConfig)
+    id2label: Mapping[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"}, hash=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "id2label", _labels(self.id2label))
         for name, kind in self._parts().items():
             part = getattr(self, name)
             if not isinstance(part, kind):
@@ -81,10 +85,24 @@ class SiglipConfig(ReadableConfig):
                 f"model_type is {shown(model_type)}; a whole model has {cls.model_type!r}, "
                 "and a tower is read by the class of its own configuration"
             )
-        sections: dict[str, Any] = {name: values.get(name) for name in cls._parts()}
-        return cls(**sections)
+        fields: dict[str, Any] = {name: values.get(name) for name in cls._parts()}
+        if values.get("id2label") is not None:
+            fields["id2label"] = values["id2label"]
+        return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, and the model type that transformers gives them."""
         sections = {name: getattr(self, name).to_dict() for name in self._parts()}
-        return {"model_type": self.model_type, **sections}
+        return {"model_type": self.model_type, **sections, "id2label": dict(self.id2label)}
+
+
+def _labels(id2label: Any) -> dict[int, str]:
+    """Names of classes by their number, in order; JSON has the numbers as strings."""
+    labels = check_mapping("id2label", id2label)
+    numbers = {str(number): name for number, name in labels.items()}
+    ordered = [numbers.get(str(number)) for number in range(len(labels))]
+    if not all(isinstance(name, str) for name in ordered):
+        raise ConfigError(
+            f"id2label is {shown(dict(labels))}; it must name the classes from 0 to {len(labels) - 1}"
+        )
+    return {number: str(name) for number, name in enumerate(ordered)}

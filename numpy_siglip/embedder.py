@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from .backends import choose_backend
 from .checks import check_integer
-from .configuration import CONFIG_FILE, SiglipVisionConfig
+from .configuration import CONFIG_FILE
 from .embeddings import normalize_rows, require_finite
 from .errors import CheckpointError, ConfigError
-from .image_processing import SiglipImageProcessor
 from .images import is_path
 from .kernels.backend import DEFAULT_BACKEND
-from .model_files import open_model
+from .naflex_configuration import Siglip2VisionConfig, VisionConfig
+from .naflex_processing import Siglip2ImageProcessor
 from .progress import with_progress
-from .vision import SiglipVisionModel, choose_backend
+from .vision_kinds import ImageProcessor, VisionModel, open_vision_model
 
 DEFAULT_BATCH_SIZE = 8
 _LARGEST_BATCH = 2**20
@@ -33,15 +34,16 @@ class Embedder:
 
     Parameters
     ----------
-    model : SiglipVisionModel
-    processor : SiglipImageProcessor
+    model : SiglipVisionModel or Siglip2VisionModel
+    processor : SiglipImageProcessor or Siglip2ImageProcessor
+        Of the same kind.
 
     Raises
     ------
     CheckpointError
         If the tower has no pooling head, and so gives no image embedding.
     ConfigError
-        If the processor makes images of another size than the tower takes.
+        If the processor makes something else than the tower takes.
 
     Examples
     --------
@@ -54,7 +56,7 @@ class Embedder:
     1.0
     """
 
-    def __init__(self, model: SiglipVisionModel, processor: SiglipImageProcessor) -> None:
+    def __init__(self, model: VisionModel, processor: ImageProcessor) -> None:
         _require_fit(model.config, processor)
         self.model = model
         self.processor = processor
@@ -69,7 +71,7 @@ class Embedder:
         threads: int | None = None,
         revision: str | None = None,
     ) -> Embedder:
-        """Load a checkpoint and its preprocessing.
+        """Load a checkpoint and its preprocessing, of fixed resolution or NaFlex.
 
         Parameters
         ----------
@@ -97,16 +99,16 @@ class Embedder:
         33
         """
         ops = choose_backend(backend, threads)
-        location, checkpoint, config = open_model(model, revision)
-        file, processor = SiglipImageProcessor.read(location)
+        files = open_vision_model(model, revision)
+        file, processor = files.read_processor()
         try:
-            _require_fit(config, processor)  # before the weights are read, which takes longer
+            _require_fit(files.config, processor)  # before the weights are read, which takes longer
         except CheckpointError as error:
-            raise CheckpointError(f"{location}: {error}") from None
+            raise CheckpointError(f"{files.location}: {error}") from None
         except ConfigError as error:
             raise ConfigError(f"{file} and {CONFIG_FILE} beside it do not fit each other: {error}") from None
-        embedder = cls(SiglipVisionModel.from_checkpoint(checkpoint, config, ops), processor)
-        embedder._source = str(location)
+        embedder = cls(files.load_model(ops), processor)
+        embedder._source = str(files.location)
         return embedder
 
     @property
@@ -162,23 +164,34 @@ class Embedder:
         embedded = []
         for batch in in_batches(with_progress(_as_iterable(images), progress), batch_size):
             inputs = self.processor(batch, apply_exif_orientation=apply_exif_orientation)
-            embedded.append(self.embed_pixel_values(inputs["pixel_values"], normalize=normalize))
+            embedded.append(self.embed_inputs(inputs, normalize=normalize))
         return np.concatenate(embedded) if embedded else np.zeros((0, self.embedding_size), np.float32)
 
-    def embed_pixel_values(self, pixel_values: np.ndarray, *, normalize: bool = True) -> np.ndarray:
-        """Embed preprocessed images: (batch, 3, height, width) -> (batch, embedding_size).
+    def embed_inputs(self, inputs: Mapping[str, Any], *, normalize: bool = True) -> np.ndarray:
+        """Embed preprocessed images.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            As the processor returns it.
+        normalize : bool
+            Scale each embedding to length 1.
+
+        Returns
+        -------
+        ndarray of float32, shape (images, embedding_size)
 
         Raises
         ------
         ImageError
-            If the pixels do not fit the model, or are not finite.
+            If they do not fit the model, or hold pixels that are not finite.
         CheckpointError
             If an embedding is not finite though the pixels are.
         """
         with np.errstate(all="ignore"):  # what overflows is told below, in one error
-            embeddings = self.model(pixel_values).pooler_output
+            embeddings = self.model(**inputs).pooler_output
         assert embeddings is not None  # the constructor saw a pooling head
-        require_finite(embeddings, pixel_values, self._source)
+        require_finite(embeddings, inputs["pixel_values"], self._source)
         return normalize_rows(embeddings) if normalize else embeddings
 
 
@@ -198,24 +211,39 @@ def check_batch_size(batch_size: Any) -> int:
     return check_integer("batch_size", batch_size, largest=_LARGEST_BATCH)
 
 
-def _require_fit(config: SiglipVisionConfig, processor: SiglipImageProcessor) -> None:
+def _require_fit(config: VisionConfig, processor: ImageProcessor) -> None:
     """Refuse a tower that gives no embedding, or that takes other images than the processor makes."""
+    naflex = isinstance(config, Siglip2VisionConfig)
+    tower = "Siglip2VisionModel" if naflex else "SiglipVisionModel"
     if not config.vision_use_head:
         raise CheckpointError(
             "this tower has no pooling head (vision_use_head is false), so it gives tokens and no "
-            "embedding; use SiglipVisionModel and its last_hidden_state"
+            f"embedding; use {tower} and its last_hidden_state"
         )
     if config.num_channels != 3:
         raise ConfigError(
             f"images are preprocessed to 3 channels, but num_channels is {config.num_channels}; use "
-            "SiglipVisionModel with pixel values of your own"
+            f"{tower} with pixel values of your own"
         )
-    if processor.do_resize and "height" in processor.size:  # otherwise it depends on the image
+    advice = "take both files from the same model"
+    if isinstance(config, Siglip2VisionConfig):
+        if not isinstance(processor, Siglip2ImageProcessor):
+            raise ConfigError(f"a NaFlex tower takes patches, which Siglip2ImageProcessor makes; {advice}")
+        if processor.patch_size != config.patch_size:
+            raise ConfigError(
+                f"images are cut into patches of {processor.patch_size} pixels, but patch_size is "
+                f"{config.patch_size}; {advice}"
+            )
+    elif isinstance(processor, Siglip2ImageProcessor):
+        raise ConfigError(
+            f"this tower takes whole images, which SiglipImageProcessor makes, and not patches; {advice}"
+        )
+    elif processor.do_resize and "height" in processor.size:  # otherwise it depends on the image
         height, width = processor.size["height"], processor.size["width"]
         if not config.takes(height, width):
             raise ConfigError(
                 f"images are preprocessed to a size of {height} x {width} pixels, but image_size is "
-                f"{config.image_size}; take both files from the same model"
+                f"{config.image_size}; {advice}"
             )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .checks import LARGEST_SIDE
+from .checks import LARGEST_SIDE, check_return_tensors
 from .errors import ConfigError, ImageError
 from .image_pixels import list_images
 from .image_settings import check_size, is_for_naflex
-from .image_steps import ImageSteps, check_return_tensors
+from .image_steps import ImageSteps
 from .outputs import BatchFeature
 
 
@@ -59,7 +59,8 @@ class SiglipImageProcessor(ImageSteps):
     def _check_kind(cls, values: Mapping[str, Any]) -> None:
         if is_for_naflex(values):
             raise ConfigError(
-                "these are settings for NaFlex (SigLIP 2 of any aspect ratio); use Siglip2ImageProcessor"
+                "these settings are for images of any aspect ratio: use Siglip2ImageProcessor, or take the "
+                "file of a model of fixed resolution"
             )
 
     def __call__(

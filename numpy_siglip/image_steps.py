@@ -202,18 +202,3 @@ class ImageSteps:
             np.array(values, pixels.dtype).reshape(3, 1, 1) for values in (self.image_mean, self.image_std)
         )
         return (pixels - mean) / std
-
-
-def check_return_tensors(return_tensors: Any) -> None:
-    """Refuse to make arrays of another library than NumPy.
-
-    Examples
-    --------
-    >>> check_return_tensors("np")
-    """
-    if return_tensors not in (None, "np"):
-        advice = "; for torch, torch.from_numpy(result.pixel_values)" if return_tensors == "pt" else ""
-        raise ConfigError(
-            f"return_tensors is {shown(return_tensors)}, and results here are arrays of NumPy: pass 'np' "
-            f"or leave it out{advice}"
-        )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .configuration import SiglipVisionConfig
 from .kernels.cost import FLOAT32_BYTES
-from .model_files import open_model
+from .naflex_configuration import VisionConfig
 from .vision_cost import total_cost, vision_costs
+from .vision_kinds import open_vision_model
 from .vision_weights import count_vision_parameters, find_vision_tensors
 
 Report = dict[str, Any]
@@ -30,7 +30,7 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32; ``activation_bytes``, the
         largest set of arrays one image needs at a time in float32; ``flops`` and ``bytes`` of one image,
         in all and by operation; ``tensors``, each with its name here and in the checkpoint, dtype,
-        shape, file and offset.
+        shape, file and offset. A NaFlex image counts with as many tokens as positions were learned.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     >>> report["tokens"], report["tensors"][0]["name"], report["tensors"][0]["dtype"]
     (16, 'embeddings.patch_embedding.weight', 'F32')
     """
-    location, checkpoint, config = open_model(model, revision)
+    location, checkpoint, config = open_vision_model(model, revision)
     names = find_vision_tensors(checkpoint, config)
     costs = vision_costs(config)
     total = total_cost(costs)
@@ -72,7 +72,7 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     }
 
 
-def _activation_bytes(config: SiglipVisionConfig) -> int:
+def _activation_bytes(config: VisionConfig) -> int:
     """Largest set of arrays that one image needs at the same time."""
     tokens, d = config.num_patches, config.hidden_size
     in_attention = tokens * 5 * d + config.num_attention_heads * tokens**2  # stream, q, k, v, heads; scores

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .backends import choose_backend
 from .kernels.backend import DEFAULT_BACKEND, Backend
 from .model_files import open_model
 from .naflex_configuration import Siglip2VisionConfig
@@ -23,7 +24,6 @@ from .naflex_padding import PaddedStages, PatchBatch
 from .outputs import BaseModelOutputWithPooling
 from .tower_weights import Tensors
 from .trace import LayerRecorder, Listener
-from .vision import choose_backend
 from .vision_tower import vision_tower
 from .vision_weights import VisionWeights, load_vision_weights
 

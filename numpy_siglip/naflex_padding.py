@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,6 +122,21 @@ def token_axes(stage: str, array: np.ndarray) -> tuple[int, ...]:
     if array.ndim == 4:  # (batch, heads, queries, keys), where the pooling head has one query, its probe
         return (3,) if stage.startswith("head/") else (2, 3)
     return (1,) if array.ndim == 3 else ()
+
+
+def without_padding(stage: str, array: np.ndarray, grids: Sequence[tuple[int, int]]) -> np.ndarray:
+    """A stage of transformers' tower, which holds numbers where there is padding, with zeros there.
+
+    Examples
+    --------
+    >>> without_padding("embeddings", np.ones((1, 4, 1)), [(1, 3)])[0, :, 0].tolist()
+    [1.0, 1.0, 1.0, 0.0]
+    """
+    cleared = array.copy()
+    for image, (rows, columns) in enumerate(grids):
+        for axis in token_axes(stage, array):
+            np.moveaxis(cleared[image], axis - 1, 0)[rows * columns :] = 0
+    return cleared
 
 
 class PaddedStages:

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from .checks import LARGEST_SIDE, check_integer
+from .checks import LARGEST_SIDE, check_integer, check_return_tensors
 from .errors import ConfigError, ImageError
 from .image_pixels import list_images
 from .image_settings import is_for_naflex
-from .image_steps import ImageSteps, check_return_tensors
+from .image_steps import ImageSteps
 from .outputs import BatchFeature
 
 LARGEST_NUM_PATCHES = 2**16
@@ -138,7 +138,8 @@ class Siglip2ImageProcessor(ImageSteps):
     def _check_kind(cls, values: Mapping[str, Any]) -> None:
         if not is_for_naflex(values) and ("image_processor_type" in values or "size" in values):
             raise ConfigError(
-                "these are settings for images of one size, not for NaFlex; use SiglipImageProcessor"
+                "these settings are for images of one size: use SiglipImageProcessor, or take the file of a "
+                "NaFlex model"
             )
 
     def __call__(

@@ -169,6 +169,28 @@ def find_tensors(
     return {name: prefix + name for name in expected}
 
 
+def find_scalar(checkpoint: Tensors, name: str) -> float:
+    """The one number of a tensor that belongs to no tower.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, there are several of that name, or it holds more than one number.
+    """
+    found = [stored for stored in checkpoint if stored == name or stored.endswith("." + name)]
+    if len(found) != 1:
+        what = f"more than one {name} ({', '.join(found)})" if found else f"tensor {name} is missing"
+        raise CheckpointError(
+            f"{checkpoint.source}: {what}; a checkpoint of SiglipModel has it, that of a tower alone has not"
+        )
+    shape = checkpoint[found[0]].shape
+    if shape not in ((), (1,)):
+        raise CheckpointError(
+            f"{checkpoint.source}: tensor {found[0]} has shape {shape}; it must be one number"
+        )
+    return float(checkpoint.tensor(found[0]).reshape(()))
+
+
 class TowerReader:
     """Reads the tensors of a tower that was found in a checkpoint, and prepares them for a backend.
 

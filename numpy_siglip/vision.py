@@ -13,43 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from .backends import choose_backend
 from .configuration import SiglipVisionConfig
-from .errors import ConfigError, ImageError, SiglipError
-from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
+from .errors import ImageError
+from .kernels.backend import DEFAULT_BACKEND, Backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
 from .tower_weights import Tensors
 from .trace import LayerRecorder, Listener, Stage
 from .vision_tower import vision_tower
 from .vision_weights import VisionWeights, load_vision_weights
-
-
-def choose_backend(name: str, threads: int | None = None) -> Backend:
-    """The table of operations of this name.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such backend, or it cannot use that many threads.
-    SiglipError
-        If what it needs is not installed.
-
-    Examples
-    --------
-    >>> choose_backend("abacus")
-    Traceback (most recent call last):
-        ...
-    numpy_siglip.errors.ConfigError: unknown backend 'abacus'; there are: numba, numpy
-    """
-    try:
-        return get_backend(name, threads)
-    except ImportError as cause:
-        raise SiglipError(
-            f"{cause.name} is not installed, and compiles the operations: pip install numba, "
-            'or choose backend="numpy"'
-        ) from cause
-    except ValueError as cause:
-        raise ConfigError(str(cause)) from cause
 
 
 class SiglipVisionModel:

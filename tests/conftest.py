@@ -10,9 +10,12 @@ from checkpoints import (
     TOY,
     save_image_processor,
     save_naflex_image_processor,
+    transformers_classifier,
+    transformers_full_model,
     transformers_naflex_model,
     transformers_vision_model,
 )
+from vocabularies import write_siglip_tokenizer
 
 PHOTOS = Path(__file__).parent / "photos"
 
@@ -50,4 +53,29 @@ def naflex_folder(naflex_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("naflex")
     naflex_model.save_pretrained(folder)
     save_naflex_image_processor(folder, patch_size=NAFLEX_TOY["patch_size"], max_num_patches=20)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pair_model():
+    """transformers' model of both towers in the toy configuration."""
+    return transformers_full_model(**TOY)
+
+
+@pytest.fixture(scope="session")
+def pair_folder(pair_model, tmp_path_factory) -> Path:
+    """The model of both towers as transformers saves it, with all its preprocessing. Not to be written to."""
+    folder = tmp_path_factory.mktemp("pair")
+    pair_model.save_pretrained(folder)
+    save_image_processor(folder, TOY["image_size"])
+    write_siglip_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier_folder(tmp_path_factory) -> Path:
+    """A classifier of three classes as transformers saves it. Not to be written to."""
+    folder = tmp_path_factory.mktemp("classifier")
+    transformers_classifier(labels=("cat", "dog", "bicycle"), **TOY).save_pretrained(folder)
+    save_image_processor(folder, TOY["image_size"])
     return folder

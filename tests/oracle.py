@@ -237,3 +237,43 @@ def encoder_layer(hidden: Array, weights: Any, num_heads: int, activation: str, 
     middle = linear(heads, *weights.out_proj, residual=rows)
     widened = linear(layer_norm(middle, *weights.layer_norm2, eps), *weights.fc1, name=activation)
     return linear(widened, *weights.fc2, residual=middle).reshape(hidden.shape)
+
+
+def token_embedding(ids: Array, table: Array, position: Array) -> Array:
+    """Token by token."""
+    out = np.zeros((*ids.shape, table.shape[1]))
+    for b, t, d in _indices(*out.shape):
+        out[b, t, d] = float(table[int(ids[b, t]), d]) + float(position[t, d])
+    return out
+
+
+def l2_normalize(x: Array) -> Array:
+    """Every number over the length of its row."""
+    return np.array([[float(v) / math.hypot(*(float(w) for w in row)) for v in row] for row in x])
+
+
+def mean_pooling(x: Array) -> Array:
+    """Column by column."""
+    batch, tokens, width = x.shape
+    out = np.zeros((batch, width))
+    for b, d in _indices(batch, width):
+        out[b, d] = math.fsum(float(x[b, t, d]) for t in range(tokens)) / tokens
+    return out
+
+
+def similarity(x: Array, y: Array, scale: float, bias: float) -> Array:
+    """Pair by pair."""
+    out = np.zeros((len(x), len(y)))
+    for i, j in _indices(*out.shape):
+        out[i, j] = scale * math.fsum(float(a) * float(b) for a, b in zip(x[i], y[j], strict=True)) + bias
+    return out
+
+
+def sigmoid_loss(logits: Array) -> Array:
+    """The logarithm of the probability that a pair is judged rightly, summed over pairs."""
+    size = len(logits)
+    out = np.zeros(size)
+    for i in range(size):
+        right = [_sigmoid(float(logits[i, j]) * (1 if i == j else -1)) for j in range(size)]
+        out[i] = -math.fsum(math.log(p) for p in right)
+    return out
