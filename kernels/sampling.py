@@ -45,6 +45,10 @@ class Sampler:
         """Normally distributed numbers of this standard deviation."""
         return (self._generator.standard_normal(shape) * scale).astype(self._dtype)
 
+    def ids(self, *shape: int, below: int) -> np.ndarray:
+        """Whole numbers from 0 on, all below a limit alike."""
+        return self._generator.integers(below, size=shape)
+
     def affine(self, out_features: int, in_features: int) -> LinearWeights:
         """Weights that keep the size of what they multiply, and a bias."""
         weight = self.array(out_features, in_features, scale=in_features**-0.5)
@@ -88,9 +92,14 @@ def patch_embedding_operands(
 
 
 def position_embedding_operands(
-    draw: Sampler, *, side: int, rows: int, columns: int, hidden_size: int
+    draw: Sampler, *, side: int, rows: int, columns: int, hidden_size: int, interpolation: str = "bicubic"
 ) -> Operands:
-    return {"position": draw.array(side * side, hidden_size), "rows": rows, "columns": columns}
+    return {
+        "position": draw.array(side * side, hidden_size),
+        "rows": rows,
+        "columns": columns,
+        "interpolation": interpolation,
+    }
 
 
 def layer_norm_operands(draw: Sampler, *, rows: int, width: int) -> Operands:
@@ -165,6 +174,10 @@ def _encoder_layer_weights(draw: Sampler, width: int, intermediate_size: int) ->
     )
 
 
+def mean_pooling_operands(draw: Sampler, *, batch: int, tokens: int, width: int) -> Operands:
+    return {"x": draw.array(batch, tokens, width)}
+
+
 def encoder_layer_operands(
     draw: Sampler,
     *,
@@ -204,6 +217,29 @@ def encoder_operands(
         "activation": activation,
         "eps": 1e-6,
     }
+
+
+def token_embedding_operands(
+    draw: Sampler, *, batch: int, tokens: int, vocab_size: int, width: int
+) -> Operands:
+    return {
+        "ids": draw.ids(batch, tokens, below=vocab_size),
+        "table": draw.array(vocab_size, width),
+        "position": draw.array(tokens, width),
+    }
+
+
+def rows_operands(draw: Sampler, *, rows: int, width: int) -> Operands:
+    return {"x": draw.array(rows, width, scale=3.0)}
+
+
+def similarity_operands(draw: Sampler, *, rows: int, columns: int, width: int) -> Operands:
+    x, y = draw.array(rows, width, scale=width**-0.5), draw.array(columns, width, scale=width**-0.5)
+    return {"x": x, "y": y, "scale": 10.0, "bias": -3.0}
+
+
+def sigmoid_loss_operands(draw: Sampler, *, rows: int) -> Operands:
+    return {"logits": draw.array(rows, rows, scale=5.0)}
 
 
 def elements_operands(draw: Sampler, *, elements: int) -> Operands:

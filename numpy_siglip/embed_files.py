@@ -10,8 +10,11 @@ from typing import BinaryIO
 import numpy as np
 
 from .atomic_write import atomic_write, check_writable
-from .embedder import DEFAULT_BATCH_SIZE, Embedder, in_batches
+from .batches import DEFAULT_BATCH_SIZE, in_batches
+from .embedder import Embedder
 from .errors import ImageError, SiglipError
+from .outputs import BatchFeature
+from .vision_configuration import SiglipVisionConfig
 
 
 @dataclass
@@ -72,38 +75,44 @@ def embed_files(
     try:
         for batch in in_batches(files, batch_size):
             paths: list[Path] = []
-            pixel_values: list[np.ndarray] = []
+            images: list[BatchFeature] = []
             for file in batch:
                 try:
                     if str(file).splitlines() != [str(file)]:
                         raise ImageError(
                             f"{str(file)!r}: a line break in its name does not fit a list of paths"
                         )
-                    pixels = _preprocess(embedder, file, apply_exif_orientation)
+                    inputs = _preprocess(embedder, file, apply_exif_orientation)
                 except ImageError as error:
                     report(str(error))
                     result.num_failed += 1
                 else:
                     paths.append(file)
-                    pixel_values.append(pixels)
+                    images.append(inputs)
             if paths:
-                rows = embedder.embed_pixel_values(np.concatenate(pixel_values), normalize=normalize)
+                rows = embedder.embed_inputs(_together(images), normalize=normalize)
                 result.batches.append((paths, rows))
     except KeyboardInterrupt:
         result.interrupted = True
     return result
 
 
-def _preprocess(embedder: Embedder, file: Path, apply_exif_orientation: bool) -> np.ndarray:
-    """One image as a batch of one: float32 (1, 3, height, width), of a size that the model takes."""
-    pixels = embedder.processor(file, apply_exif_orientation=apply_exif_orientation)["pixel_values"]
-    height, width = pixels.shape[2:]
-    if not embedder.model.config.takes(height, width):
+def _preprocess(embedder: Embedder, file: Path, apply_exif_orientation: bool) -> BatchFeature:
+    """One image as a batch of one, of a size that the model takes."""
+    inputs = embedder.processor(file, apply_exif_orientation=apply_exif_orientation)
+    config = embedder.model.config
+    if isinstance(config, SiglipVisionConfig) and not config.takes(*inputs.pixel_values.shape[2:]):
+        height, width = inputs.pixel_values.shape[2:]
         raise ImageError(
             f"{file}: becomes {height} x {width} pixels by this preprocessing, and the model takes images of "
-            f"{embedder.model.config.image_size}; resize or crop it first, or change the preprocessing"
+            f"{config.image_size}; resize or crop it first, or change the preprocessing"
         )
-    return pixels
+    return inputs
+
+
+def _together(images: list[BatchFeature]) -> BatchFeature:
+    """Several batches of one as one batch."""
+    return BatchFeature({name: np.concatenate([inputs[name] for inputs in images]) for name in images[0]})
 
 
 def paths_file(output: Path) -> Path:

@@ -6,11 +6,61 @@ x = x + mlp(layer_norm2(x))
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from .kernels.backend import Backend
 from .kernels.encoder_layer import EncoderLayerWeights
-from .trace import Stage
+from .trace import Stage, layer_path
+
+
+class EncoderConfig(Protocol):
+    """What an encoder has to know of its tower's configuration."""
+
+    @property
+    def num_attention_heads(self) -> int:  # noqa: D102
+        ...
+
+    @property
+    def hidden_act(self) -> str:  # noqa: D102
+        ...
+
+    @property
+    def layer_norm_eps(self) -> float:  # noqa: D102
+        ...
+
+
+def encoder(
+    hidden: np.ndarray,
+    layers: Sequence[EncoderLayerWeights],
+    config: EncoderConfig,
+    ops: Backend,
+    *,
+    output_attentions: bool,
+    stage: Stage,
+    watch_layers: bool,
+) -> np.ndarray:
+    """Run all layers: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
+
+    The result of each is a stage of its own, ``encoder/layers/00`` and so on; with ``watch_layers``, so are
+    the steps inside it.
+    """
+    for index, layer in enumerate(layers):
+        path = layer_path(index)
+        hidden = encoder_layer(
+            hidden,
+            layer,
+            ops,
+            num_attention_heads=config.num_attention_heads,
+            hidden_act=config.hidden_act,
+            layer_norm_eps=config.layer_norm_eps,
+            output_attentions=output_attentions,
+            stage=stage.within(path) if watch_layers else None,
+        )
+        stage(path, hidden)
+    return hidden
 
 
 def encoder_layer(

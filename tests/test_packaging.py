@@ -14,6 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "numpy_siglip"
 KERNELS = REPOSITORY / "kernels"
+LAYOUTS = PACKAGE / "layouts"
 
 # The way of the data: a module may import from its own rank only what stands to its left, and
 # anything from the ranks above.
@@ -21,17 +22,33 @@ ORDER = [
     ["errors", "outputs", "trace", "progress", "atomic_write"],
     ["checks"],
     ["json_file", "images"],
-    ["hub"],
-    ["image_pixels", "image_settings", "embeddings"],
-    ["configuration", "checkpoint", "image_processing"],
+    ["hub", "npz_file", "canonical_text", "backends"],
+    ["checkpoint", "layouts.turns"],
+    ["checkpoint_files", "layouts.view", "layouts.settings"],
+    ["layouts.tables", "layouts.inference", "layouts.preprocessing", "layouts.larger_models"],
+    ["layouts.timm", "layouts.open_clip", "layouts.big_vision"],
+    ["layouts.recognition"],
+    ["layouts.description"],
+    ["image_pixels", "image_settings", "embeddings", "batches"],
+    ["config_section", "image_steps", "token_encoders"],
+    ["vision_configuration", "text_configuration", "image_processing", "naflex_processing", "tokenizer"],
+    ["configuration", "processor", "prompts"],
+    ["naflex_configuration"],
     ["model_files"],
-    ["vision_cost", "weights"],
-    ["encoder", "published", "inspection"],
-    ["vision"],
-    ["embedder", "validation"],
+    ["vision_cost", "tower_weights"],
+    ["vision_weights", "text_weights", "naflex_padding"],
+    ["encoder", "published", "comparison"],
+    ["vision_tower"],
+    ["vision", "text", "naflex"],
+    ["siglip", "classification", "vision_kinds", "text_embedder"],
+    ["naflex_model", "safetensors_writer"],
+    ["inspection", "conversion", "embedder", "validation"],
     ["figure_layout"],
     ["embed_files", "figures"],
     ["visualization"],
+    ["commands.arguments", "commands.output"],
+    ["commands.embed", "commands.classify", "commands.inspect", "commands.validate", "commands.visualize"],
+    ["commands.warmup"],
     ["command_line"],
     ["__main__"],
 ]
@@ -44,7 +61,8 @@ def _imports(file: Path) -> list[tuple[int, str]]:
         if isinstance(node, ast.Import):
             found += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or ""))
+            names = [node.module] if node.module else [name.name for name in node.names]
+            found += [(node.level, name) for name in names if not name.startswith("__")]
     return found
 
 
@@ -67,16 +85,19 @@ def test_kernels_init_is_only_words():
 
 def test_every_module_has_its_place_in_the_order():
     modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
+    modules |= {f"layouts.{file.stem}" for file in LAYOUTS.glob("*.py")} - {"layouts.__init__"}
     assert modules == {name for rank in ORDER for name in rank}
 
 
 @pytest.mark.parametrize("module", [name for rank in ORDER for name in rank])
 def test_imports_go_one_way(module):
     ranks = {name: number for number, rank in enumerate(ORDER) for name in rank}
-    for level, imported in _imports(PACKAGE / f"{module}.py"):
-        if level == 1 and imported and not imported.startswith("kernels."):
-            assert ranks[imported] < ranks[module], f"{module} imports {imported}"
-        assert level < 2
+    folders = module.split(".")[:-1]
+    for level, imported in _imports(PACKAGE / f"{module.replace('.', '/')}.py"):
+        name = ".".join([*folders[: len(folders) + 1 - level], imported])  # of a module beside it, or above
+        if level and imported and not name.startswith("kernels."):
+            assert ranks[name] < ranks[module], f"{module} imports {name}"
+        assert level < 2 + len(folders)
 
 
 @pytest.mark.parametrize("folder", [PACKAGE, KERNELS])

@@ -43,7 +43,7 @@ def _random(*shape: int, seed: int = 0) -> np.ndarray:
 def _widened(value):
     """Operands of the reference in float64, those inside weights included."""
     if isinstance(value, np.ndarray):
-        return value.astype(np.float64)
+        return value.astype(np.float64) if value.dtype.kind == "f" else value
     if isinstance(value, tuple):
         parts = [_widened(part) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)

@@ -51,6 +51,22 @@ def test_embed_gives_what_transformers_gives(toy_folder, toy_model, photos, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npy", "out.paths.txt"]
 
 
+def test_every_command_takes_a_naflex_model(naflex_folder, photos, tmp_path, capsys):
+    output, missing = tmp_path / "out.npy", tmp_path / "missing.jpg"
+    assert _run("embed", photos[0], missing, photos[1], "--model", naflex_folder, "--output", output) == 1
+    expected = Embedder.from_pretrained(naflex_folder).embed_images(photos[:2], normalize=False)
+    np.testing.assert_array_equal(np.load(output), expected)
+    capsys.readouterr()
+    assert _run("inspect", "--model", naflex_folder, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["config"]["model_type"] == "siglip2_vision_model"
+    assert (report["tokens"], report["tensors"][0]["shape"]) == (16, [33, 363])
+    assert _run("inspect", "--model", naflex_folder) == 0
+    assert _run("validate", *photos, "--model", naflex_folder) == 0
+    assert "equal: every stage" in capsys.readouterr().out
+    assert _run("visualize", photos[0], "--model", naflex_folder, "--output", tmp_path / "pictures") == 0
+
+
 def test_embed_options(toy_folder, photos, tmp_path):
     embedder = Embedder.from_pretrained(toy_folder)
     expected = embedder.embed_images(photos, batch_size=3)
@@ -98,16 +114,16 @@ def test_embed_writes_nothing_if_every_image_is_bad(toy_folder, tmp_path, capsys
 
 
 def test_embed_keeps_what_is_done_when_interrupted(toy_folder, photos, tmp_path, monkeypatch, capsys):
-    embed_pixel_values = Embedder.embed_pixel_values
+    embed_inputs = Embedder.embed_inputs
     calls = []
 
     def interrupted_on_the_third(self, *arguments, **options):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return embed_pixel_values(self, *arguments, **options)
+        return embed_inputs(self, *arguments, **options)
 
-    monkeypatch.setattr(Embedder, "embed_pixel_values", interrupted_on_the_third)
+    monkeypatch.setattr(Embedder, "embed_inputs", interrupted_on_the_third)
     output = tmp_path / "o.npy"
     assert _run("embed", *photos, "--model", toy_folder, "--output", output, "--batch-size", 1) == 130
     assert len(np.load(output)) == 2
