@@ -153,7 +153,7 @@ class Siglip2VisionModel:
         )
         batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
         last_hidden_state, pooler_output = self._forward(
-            batch, recorder, watch_layers=output_attentions, output_attentions=output_attentions
+            batch, recorder.listener, watch_layers=output_attentions, output_attentions=output_attentions
         )
         return BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
@@ -201,7 +201,7 @@ class Siglip2VisionModel:
         return stages
 
     def _forward(
-        self, batch: PatchBatch, listener: Listener, *, watch_layers: bool, output_attentions: bool
+        self, batch: PatchBatch, listener: Listener | None, *, watch_layers: bool, output_attentions: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         config, weights, ops = self.config, self._weights, self.ops
         groups = batch.by_token_count()

@@ -144,7 +144,7 @@ class PaddedStages:
 
     Parameters
     ----------
-    listener : callable
+    listener : callable, optional
         Called with the name and the padded array of each stage, as soon as all groups have passed it.
     batch : PatchBatch
     num_groups : int
@@ -160,7 +160,7 @@ class PaddedStages:
     [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     """
 
-    def __init__(self, listener: Listener, batch: PatchBatch, num_groups: int) -> None:
+    def __init__(self, listener: Listener | None, batch: PatchBatch, num_groups: int) -> None:
         self._listener = listener
         self._batch_size, self._length = batch.patches.shape[:2]
         self._num_groups = num_groups
@@ -168,9 +168,12 @@ class PaddedStages:
 
     def of(self, images: list[int]) -> Stage:
         """The stage of a group."""
-        return Stage(lambda name, array: self._collect(images, name, array))
+        if self._listener is None:
+            return Stage(None)
+        listener = self._listener
+        return Stage(lambda name, array: self._collect(listener, images, name, array))
 
-    def _collect(self, images: list[int], name: str, array: np.ndarray) -> None:
+    def _collect(self, listener: Listener, images: list[int], name: str, array: np.ndarray) -> None:
         axes = token_axes(name, array)
         padded, passed = self._waiting.pop(name, (None, 0))
         if padded is None:
@@ -180,6 +183,6 @@ class PaddedStages:
         own: Any = (images, *(slice(size) for size in array.shape[1:]))
         padded[own] = array
         if passed + 1 == self._num_groups:
-            self._listener(name, padded)
+            listener(name, padded)
         else:
             self._waiting[name] = padded, passed + 1
