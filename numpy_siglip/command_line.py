@@ -175,6 +175,16 @@ def _parser() -> argparse.ArgumentParser:
             "--threads", type=_threads, metavar="N", help="of the compiled backend (as many as it may use)"
         )
 
+    convert = commands.add_parser("convert", help="write a checkpoint as a folder that transformers opens")
+    convert.add_argument(
+        "model", metavar="MODEL", help="folder or file of a checkpoint in any layout, or a hub id"
+    )
+    convert.add_argument(
+        "folder", type=Path, metavar="DIR", help="made if missing; nothing in it is replaced"
+    )
+    convert.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
+    convert.set_defaults(run=_convert)
+
     warmup = commands.add_parser("warmup", help="compile everything now, so that later calls need not wait")
     warmup.set_defaults(run=_warmup)
     return parser
@@ -287,6 +297,13 @@ def _visualize(options: argparse.Namespace) -> int:
     )
     for picture in pictures:
         _print(str(picture))
+    return SUCCESS
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .conversion import convert_model, format_conversion
+
+    _print(format_conversion(convert_model(options.model, options.folder, revision=options.revision)))
     return SUCCESS
 
 

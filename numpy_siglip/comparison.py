@@ -28,8 +28,8 @@ class Comparison(NamedTuple):
     >>> from numpy_siglip.backends import choose_backend
     >>> comparison = Comparison(0.0, -1.0, choose_backend("numpy"))
     >>> logits = comparison.logits(np.eye(1, 2), np.eye(2))
-    >>> logits.tolist(), comparison.probabilities(logits)[0, 0]
-    ([[0.0, -1.0]], 0.5)
+    >>> logits.tolist(), comparison.probabilities(logits).round(2).tolist()
+    ([[0.0, -1.0]], [[0.5, 0.27]])
     """
 
     logit_scale: float

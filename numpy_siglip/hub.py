@@ -10,9 +10,9 @@ from .errors import CheckpointError
 
 # One optional owner and a name, as the hub allows them; anything else must be a path.
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
-_FILES = ["config.json", "preprocessor_config.json", "processor_config.json"]
+_FILES = ["config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json"]
 _TOKENIZER = ["tokenizer_config.json", "tokenizer.json", "spiece.model"]
-_WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
+_WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.npz"]
 
 
 def locate_model(model: str | Path, revision: str | None = None) -> Path:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .kernels.cost import FLOAT32_BYTES
+from .layouts.description import describe
+from .layouts.recognition import layout_of
 from .naflex_configuration import VisionConfig
 from .vision_cost import total_cost, vision_costs
 from .vision_kinds import open_vision_model
@@ -27,10 +29,11 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     Returns
     -------
     dict
-        ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32; ``activation_bytes``, the
-        largest set of arrays one image needs at a time in float32; ``flops`` and ``bytes`` of one image,
-        in all and by operation; ``tensors``, each with its name here and in the checkpoint, dtype,
-        shape, file and offset. A NaFlex image counts with as many tokens as positions were learned.
+        ``layout`` of the tensors; what is ``inferred`` of configuration and preprocessing, since no
+        file says it; ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32;
+        ``activation_bytes``, the largest set of arrays one image needs at a time in float32; ``flops`` and
+        ``bytes`` of one image, in all and by operation; ``tensors``, each with its name here and in the
+        checkpoint, dtype, shape, file and offset. A NaFlex image counts with as many tokens as positions were learned.
 
     Raises
     ------
@@ -50,6 +53,8 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     total = total_cost(costs)
     return {
         "source": str(location),
+        "layout": layout_of(checkpoint),
+        "inferred": list(describe(location).inferred),
         "config": config.to_dict(),
         "tokens": config.num_patches,
         "parameters": count_vision_parameters(config),
@@ -61,7 +66,7 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         "tensors": [
             {
                 "name": name,
-                "stored_as": stored,
+                "stored_as": checkpoint[stored].name,
                 "dtype": checkpoint[stored].dtype,
                 "shape": list(checkpoint[stored].shape),
                 "file": str(checkpoint[stored].file),
@@ -82,8 +87,10 @@ def _activation_bytes(config: VisionConfig) -> int:
 
 def format_report(report: Report) -> str:
     """Lay a report out for reading in a terminal."""
-    lines = [f"{report['source']}", "", "configuration"]
+    lines = [f"{report['source']}", f"in the layout of {report['layout']}", "", "configuration"]
     lines += [f"  {name:<22}{value}" for name, value in report["config"].items()]
+    if report["inferred"]:
+        lines += ["", "inferred, since no file says it", *(f"  {line}" for line in report["inferred"])]
     lines += [
         "",
         f"tokens per image      {report['tokens']:,}",

@@ -86,6 +86,16 @@ def transformers_vision_model(seed: int = 0, **config: Any) -> Any:
     return model.eval()
 
 
+def transformers_text_model(seed: int = 0, **config: Any) -> Any:
+    """transformers' SiglipTextModel of this configuration, in eager attention, with realistic weights."""
+    from transformers import SiglipTextConfig, SiglipTextModel
+
+    config = {"projection_size": config["hidden_size"], **config}
+    model = SiglipTextModel._from_config(SiglipTextConfig(**config), attn_implementation="eager")
+    _fill(model, seed)
+    return model.eval()
+
+
 def transformers_full_model(
     seed: int = 0, text_config: dict[str, Any] | None = None, **vision_config: Any
 ) -> Any:

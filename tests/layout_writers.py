@@ -181,9 +181,10 @@ def _layer_norm(name: str, hf: Mapping[str, np.ndarray], ours: str) -> Tensors:
     return {f"{name}/scale": hf[f"{ours}.weight"], f"{name}/bias": hf[f"{ours}.bias"]}
 
 
-def part(hf: Mapping[str, np.ndarray], prefix: str) -> Tensors:
-    """The tensors under a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in hf.items() if name.startswith(prefix)}
+def part(hf: Mapping[str, np.ndarray], prefix: str, keep: bool = False) -> Tensors:
+    """The tensors under a prefix, without it or with it."""
+    begin = 0 if keep else len(prefix)
+    return {name[begin:]: value for name, value in hf.items() if name.startswith(prefix)}
 
 
 def _depth(hf: Mapping[str, np.ndarray]) -> int:

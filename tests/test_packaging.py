@@ -41,7 +41,7 @@ ORDER = [
     ["vision_tower"],
     ["vision", "text", "naflex"],
     ["siglip", "classification", "vision_kinds", "text_embedder"],
-    ["naflex_model"],
+    ["naflex_model", "safetensors_writer"],
     ["inspection", "conversion", "embedder", "validation"],
     ["figure_layout"],
     ["embed_files", "figures"],

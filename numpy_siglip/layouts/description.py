@@ -59,7 +59,7 @@ def describe(location: Path, checkpoint: Checkpoint | None = None) -> Descriptio
     Examples
     --------
     >>> description = describe(model_folder)
-    >>> description.layout, description.config["hidden_size"], description.inferred
+    >>> description.layout, description.config["vision_config"]["hidden_size"], description.inferred
     ('transformers', 33, ())
     """
     tensors = present(checkpoint or open_checkpoint(location))
@@ -98,14 +98,14 @@ def read_config(location: Path) -> tuple[Path, Values]:
     if values is not None and _is_transformers(values):
         return path, _translated(values, path)
     try:
-        description = describe(location)
-    except CheckpointError:
+        checkpoint = open_checkpoint(location)
+    except CheckpointError:  # without weights, a file of transformers is all that can be read
         if values is not None and _is_foreign(values):
             raise
     else:
+        description = describe(location, checkpoint)
         if description.config is not None:
             return description.config_file, description.config
-    # without weights of another layout there is nothing to infer from
     return read_first_json(folder, [CONFIG_FILE], ConfigError, missing=_MISSING)
 
 
