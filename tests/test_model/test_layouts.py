@@ -7,11 +7,11 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoints import TOY, realistic_weights, transformers_full_model
+from checkpoints import TOY, TOY_TEXT, realistic_weights, transformers_full_model
 from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
 from safetensors.numpy import save_file
 
-from numpy_siglip import Embedder, SiglipConfig, SiglipVisionConfig, SiglipVisionModel
+from numpy_siglip import Embedder, SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 from numpy_siglip.checkpoint import Checkpoint
 from numpy_siglip.checkpoint_files import open_checkpoint
 from numpy_siglip.layouts.description import describe, read_config
@@ -19,7 +19,7 @@ from numpy_siglip.layouts.recognition import present
 
 # As wide as a base model, so that the number of heads is known; else as small as can be.
 WIDE = {**TOY, "hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 50}
-TEXT_HEADS = 2
+TEXT_HEADS = TOY_TEXT["num_attention_heads"]
 HEADS = {"vision_config": {"num_attention_heads": 3}}
 HEADS_OF_BOTH = {**HEADS, "text_config": {"num_attention_heads": TEXT_HEADS}}
 PIXELS = np.random.default_rng(2).uniform(-1, 1, (2, 3, 44, 44)).astype(np.float32)
@@ -29,19 +29,15 @@ class Published:
     """One model as transformers writes it: its state, its folder and what it computes."""
 
     def __init__(self, folder, config):
-        model = transformers_full_model(**config)
-        generator = np.random.default_rng(1)
+        text = {**TOY_TEXT, "projection_size": config["hidden_size"]}
+        model = transformers_full_model(text_config=text, **config)
         self.heads = config["num_attention_heads"]
-        self.state = {}
-        for name, value in model.state_dict().items():
-            if name.endswith("position_ids"):
-                continue
-            if name.startswith(("text_model.", "logit_")):  # fresh biases are zeros, which any layout keeps
-                value.copy_(value.new_tensor(generator.standard_normal(tuple(value.shape))))
-            self.state[name] = value.numpy().copy()
+        state = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+        self.state = {name: value for name, value in state.items() if not name.endswith("position_ids")}
         model.save_pretrained(folder)
         self.folder = folder
         self.outputs = _outputs(folder)
+        self.logits = _logits(folder)
 
     @property
     def vision_state(self):
@@ -61,6 +57,12 @@ def toy(tmp_path_factory):
 def _outputs(model):
     output = SiglipVisionModel.from_pretrained(model)(PIXELS)
     return output.last_hidden_state, output.pooler_output
+
+
+def _logits(model):
+    """Of the whole model, both towers and the scalars."""
+    ids = np.random.default_rng(3).integers(0, 100, (3, 9))
+    return SiglipModel.from_pretrained(model)(ids, PIXELS).logits_per_image
 
 
 def _assert_same_outputs(model, published):
@@ -107,6 +109,7 @@ def test_open_clip(published, tmp_path):
     assert describe(folder).layout == "open_clip"
     _assert_same_tensors(folder, published.state)
     _assert_same_outputs(folder, published)
+    np.testing.assert_array_equal(_logits(folder), published.logits)
 
 
 @pytest.mark.parametrize("prefix", ["", "params/"])
@@ -117,6 +120,7 @@ def test_big_vision(stacked, prefix, published, tmp_path):
     assert describe(tmp_path).layout == "big_vision"
     _assert_same_tensors(tmp_path, published.state)
     _assert_same_outputs(tmp_path / "model.npz", published)  # the file alone: kernels tell the heads
+    np.testing.assert_array_equal(_logits(tmp_path), published.logits)
 
 
 @pytest.mark.parametrize("prefix", ["", "params/", "img/", "params/img/"])
