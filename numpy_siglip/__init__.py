@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .images import load_image
     from .naflex import Siglip2VisionModel
     from .naflex_configuration import Siglip2Config, Siglip2TextConfig, Siglip2VisionConfig
+    from .naflex_model import Siglip2Model, Siglip2Processor, Siglip2TextModel
     from .naflex_processing import Siglip2ImageProcessor
     from .outputs import BaseModelOutputWithPooling, SiglipOutput
     from .processor import SiglipProcessor
@@ -37,7 +38,10 @@ _HOMES = {
     "PUBLISHED_CHECKPOINTS": "published",
     "Siglip2Config": "naflex_configuration",
     "Siglip2ImageProcessor": "naflex_processing",
+    "Siglip2Model": "naflex_model",
+    "Siglip2Processor": "naflex_model",
     "Siglip2TextConfig": "naflex_configuration",
+    "Siglip2TextModel": "naflex_model",
     "Siglip2VisionConfig": "naflex_configuration",
     "Siglip2VisionModel": "naflex",
     "SiglipConfig": "configuration",
@@ -65,7 +69,10 @@ __all__ = [
     "ImageError",
     "Siglip2Config",
     "Siglip2ImageProcessor",
+    "Siglip2Model",
+    "Siglip2Processor",
     "Siglip2TextConfig",
+    "Siglip2TextModel",
     "Siglip2VisionConfig",
     "Siglip2VisionModel",
     "SiglipConfig",

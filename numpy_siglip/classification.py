@@ -48,7 +48,7 @@ class SiglipForImageClassification:
         self.config = config
         self.vision_model = vision_model
         self._classifier = classifier
-        self._ops = ops
+        self.ops = ops
 
     @classmethod
     def from_pretrained(
@@ -120,8 +120,8 @@ class SiglipForImageClassification:
         output = self.vision_model(
             pixel_values, output_hidden_states, output_attentions, interpolate_pos_encoding
         )
-        mean = self._ops.mean_pooling(output.last_hidden_state)  # (B, T, D) -> (B, D)
-        logits = mean if self._classifier is None else self._ops.linear(mean, self._classifier)
+        mean = self.ops.mean_pooling(output.last_hidden_state)  # (B, T, D) -> (B, D)
+        logits = mean if self._classifier is None else self.ops.linear(mean, self._classifier)
         return ImageClassifierOutput(logits, output.hidden_states, output.attentions)
 
 

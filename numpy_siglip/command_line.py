@@ -203,7 +203,7 @@ def _add_model(
 
 
 def _batch_size(text: str) -> int:
-    from .embedder import check_batch_size
+    from .batches import check_batch_size
 
     try:
         return check_batch_size(int(text))

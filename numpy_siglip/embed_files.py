@@ -10,7 +10,8 @@ from typing import BinaryIO
 import numpy as np
 
 from .atomic_write import atomic_write, check_writable
-from .embedder import DEFAULT_BATCH_SIZE, Embedder, in_batches
+from .batches import DEFAULT_BATCH_SIZE, in_batches
+from .embedder import Embedder
 from .errors import ImageError, SiglipError
 from .outputs import BatchFeature
 from .vision_configuration import SiglipVisionConfig

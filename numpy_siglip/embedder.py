@@ -1,36 +1,34 @@
-"""Images in, embeddings out."""
+"""Images and texts in, embeddings and probabilities out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from .backends import choose_backend
-from .checks import check_integer
+from .batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
+from .comparison import Comparison, require_one_width
 from .configuration import CONFIG_FILE
-from .embeddings import normalize_rows, require_finite
+from .embeddings import require_finite
 from .errors import CheckpointError, ConfigError
 from .images import is_path
 from .kernels.backend import DEFAULT_BACKEND
-from .naflex_configuration import Siglip2VisionConfig, VisionConfig
-from .naflex_processing import Siglip2ImageProcessor
+from .naflex_configuration import Siglip2TextConfig
 from .progress import with_progress
-from .vision_kinds import ImageProcessor, VisionModel, open_vision_model
-
-DEFAULT_BATCH_SIZE = 8
-_LARGEST_BATCH = 2**20
-
-Item = TypeVar("Item")
+from .prompts import DEFAULT_PROMPT, fill_prompt
+from .text_configuration import SiglipTextConfig
+from .text_embedder import TextEmbedder
+from .vision_kinds import ImageProcessor, VisionFiles, VisionModel, open_vision_model, require_fit
 
 
 class Embedder:
-    """A vision tower together with its preprocessing.
+    """A vision tower together with its preprocessing, and a text tower as soon as there is a text.
 
-    Make one with `from_pretrained`.
+    Make one with `from_pretrained`. The text tower of its checkpoint is read when it is first used.
 
     Parameters
     ----------
@@ -57,10 +55,10 @@ class Embedder:
     """
 
     def __init__(self, model: VisionModel, processor: ImageProcessor) -> None:
-        _require_fit(model.config, processor)
+        require_fit(model.config, processor)
         self.model = model
         self.processor = processor
-        self._source = "the model"
+        self._files: VisionFiles | None = None
 
     @classmethod
     def from_pretrained(
@@ -102,13 +100,13 @@ class Embedder:
         files = open_vision_model(model, revision)
         file, processor = files.read_processor()
         try:
-            _require_fit(files.config, processor)  # before the weights are read, which takes longer
+            require_fit(files.config, processor)  # before the weights are read, which takes longer
         except CheckpointError as error:
             raise CheckpointError(f"{files.location}: {error}") from None
         except ConfigError as error:
             raise ConfigError(f"{file} and {CONFIG_FILE} beside it do not fit each other: {error}") from None
         embedder = cls(files.load_model(ops), processor)
-        embedder._source = str(files.location)
+        embedder._files = files
         return embedder
 
     @property
@@ -191,60 +189,133 @@ class Embedder:
         with np.errstate(all="ignore"):  # what overflows is told below, in one error
             embeddings = self.model(**inputs).pooler_output
         assert embeddings is not None  # the constructor saw a pooling head
-        require_finite(embeddings, inputs["pixel_values"], self._source)
-        return normalize_rows(embeddings) if normalize else embeddings
+        source = "the model" if self._files is None else str(self._files.location)
+        require_finite(embeddings, inputs["pixel_values"], source)
+        return self.model.ops.l2_normalize(embeddings) if normalize else embeddings
 
+    @cached_property
+    def text_embedder(self) -> TextEmbedder:
+        """The text tower of the same checkpoint, with its tokenizer; read when it is first asked for.
 
-def check_batch_size(batch_size: Any) -> int:
-    """The number of images at a time as Python's int.
+        Raises
+        ------
+        ConfigError, CheckpointError, SiglipError
+            If the checkpoint has none, its tokenizer is missing, or the libraries that read it are.
+        """
+        files = self._pretrained()
+        kind = Siglip2TextConfig if files.is_naflex else SiglipTextConfig
+        config = kind.from_pretrained(files.location)
+        require_one_width(self.embedding_size, config.projection_size)
+        return TextEmbedder.from_files(files.location, files.checkpoint, config, self.model.ops)
 
-    Raises
-    ------
-    ConfigError
-        If it is no positive integer.
+    @cached_property
+    def comparison(self) -> Comparison:
+        """How the embeddings of the checkpoint's images and texts are compared.
 
-    Examples
-    --------
-    >>> check_batch_size(8)
-    8
-    """
-    return check_integer("batch_size", batch_size, largest=_LARGEST_BATCH)
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is that of a vision tower alone.
+        """
+        return Comparison.from_checkpoint(self._pretrained().checkpoint, self.model.ops)
 
+    def embed_texts(
+        self,
+        texts: Iterable[str],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        normalize: bool = True,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Embed texts, a batch at a time (extra ``text``).
 
-def _require_fit(config: VisionConfig, processor: ImageProcessor) -> None:
-    """Refuse a tower that gives no embedding, or that takes other images than the processor makes."""
-    naflex = isinstance(config, Siglip2VisionConfig)
-    tower = "Siglip2VisionModel" if naflex else "SiglipVisionModel"
-    if not config.vision_use_head:
-        raise CheckpointError(
-            "this tower has no pooling head (vision_use_head is false), so it gives tokens and no "
-            f"embedding; use {tower} and its last_hidden_state"
+        Parameters
+        ----------
+        texts : iterable of str
+            A single string is one text.
+        batch_size : int
+        normalize : bool
+            Scale each embedding to length 1.
+        progress : bool
+            Show a progress bar on standard error (needs tqdm, extra ``progress``).
+
+        Returns
+        -------
+        ndarray of float32, shape (texts, embedding_size)
+
+        Raises
+        ------
+        TextError
+            If something is no text.
+        ConfigError, CheckpointError, SiglipError
+            If the checkpoint has no text tower, its tokenizer is missing, or the libraries that read it are.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> embedder.embed_texts(["a photo of a cat", "a photo of a dog"]).shape
+        (2, 33)
+        """
+        return self.text_embedder.embed_texts(
+            texts, batch_size=batch_size, normalize=normalize, progress=progress
         )
-    if config.num_channels != 3:
-        raise ConfigError(
-            f"images are preprocessed to 3 channels, but num_channels is {config.num_channels}; use "
-            f"{tower} with pixel values of your own"
+
+    def classify(
+        self,
+        images: Iterable[Any],
+        labels: Iterable[str],
+        *,
+        prompt: str = DEFAULT_PROMPT,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        progress: bool = False,
+        apply_exif_orientation: bool = False,
+    ) -> np.ndarray:
+        """Tell how likely each label is for each image, without having been trained on the labels.
+
+        Parameters
+        ----------
+        images : iterable of images
+            As for `embed_images`.
+        labels : iterable of str
+        prompt : str
+            What the model reads for a label, with ``{}`` in its place.
+        batch_size : int
+        progress : bool
+        apply_exif_orientation : bool
+            As for `embed_images`.
+
+        Returns
+        -------
+        ndarray of float32, shape (images, labels)
+            Probabilities, each by itself: they do not sum to 1, and all may be small.
+
+        Raises
+        ------
+        ImageError, TextError
+            If an image or a label cannot be read.
+        ConfigError, CheckpointError, SiglipError
+            As for `embed_texts`, or if the prompt has no place for the label.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> embedder.classify([photo], ["a cat", "a dog", "a bicycle"]).shape
+        (1, 3)
+        """
+        prompts = fill_prompt(prompt, labels)
+        text_embeds = self.embed_texts(prompts, batch_size=batch_size)
+        image_embeds = self.embed_images(
+            images, batch_size=batch_size, progress=progress, apply_exif_orientation=apply_exif_orientation
         )
-    advice = "take both files from the same model"
-    if isinstance(config, Siglip2VisionConfig):
-        if not isinstance(processor, Siglip2ImageProcessor):
-            raise ConfigError(f"a NaFlex tower takes patches, which Siglip2ImageProcessor makes; {advice}")
-        if processor.patch_size != config.patch_size:
+        return self.comparison.probabilities(self.comparison.logits(image_embeds, text_embeds))
+
+    def _pretrained(self) -> VisionFiles:
+        if self._files is None:
             raise ConfigError(
-                f"images are cut into patches of {processor.patch_size} pixels, but patch_size is "
-                f"{config.patch_size}; {advice}"
+                "this embedder was made of a vision tower alone and knows no texts; make it with "
+                "Embedder.from_pretrained"
             )
-    elif isinstance(processor, Siglip2ImageProcessor):
-        raise ConfigError(
-            f"this tower takes whole images, which SiglipImageProcessor makes, and not patches; {advice}"
-        )
-    elif processor.do_resize and "height" in processor.size:  # otherwise it depends on the image
-        height, width = processor.size["height"], processor.size["width"]
-        if not config.takes(height, width):
-            raise ConfigError(
-                f"images are preprocessed to a size of {height} x {width} pixels, but image_size is "
-                f"{config.image_size}; {advice}"
-            )
+        return self._files
 
 
 def _as_iterable(images: Any) -> Iterable[Any]:
@@ -255,16 +326,3 @@ def _as_iterable(images: Any) -> Iterable[Any]:
         return iter(images)
     except TypeError:  # no image either, which is for the processor to say
         return [images]
-
-
-def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Cut a stream into lists of ``size`` items; the last may be shorter.
-
-    Examples
-    --------
-    >>> list(in_batches("abcde", 2))
-    [['a', 'b'], ['c', 'd'], ['e']]
-    """
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .embeddings import normalize_rows
 from .figure_layout import (
     WIDTH_INCHES,
     PatchGrid,
@@ -23,6 +22,7 @@ from .figure_layout import (
     show_patches,
     tiled,
 )
+from .kernels.l2_normalize import l2_normalize_reference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,7 +89,7 @@ def draw_position_similarity(positions: np.ndarray) -> Figure:
     positions : ndarray of shape (side ** 2, hidden_size)
     """
     side = math.isqrt(len(positions))
-    units = normalize_rows(positions)
+    units = l2_normalize_reference(positions)
     similarity = (units @ units.T).reshape(side, side, side, side)
     chosen = np.unique(np.linspace(0, side - 1, min(side, _POSITION_MAPS_PER_SIDE)).round().astype(int))
     figure = new_figure(WIDTH_INCHES, WIDTH_INCHES * 0.92)

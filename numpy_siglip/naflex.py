@@ -57,7 +57,7 @@ class Siglip2VisionModel:
     def __init__(self, config: Siglip2VisionConfig, weights: VisionWeights, ops: Backend) -> None:
         self.config = config
         self._weights = weights
-        self._ops = ops
+        self.ops = ops
 
     @classmethod
     def from_pretrained(
@@ -203,7 +203,7 @@ class Siglip2VisionModel:
     def _forward(
         self, batch: PatchBatch, listener: Listener, *, watch_layers: bool, output_attentions: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        config, weights, ops = self.config, self._weights, self._ops
+        config, weights, ops = self.config, self._weights, self.ops
         groups = batch.by_token_count()
         stages = PaddedStages(listener, batch, num_groups=len(groups))
         tokens = np.zeros((*batch.patches.shape[:2], config.hidden_size), np.float32)
@@ -234,4 +234,4 @@ class Siglip2VisionModel:
         position = self._weights.position_embedding
         if (rows, columns) == (side, side):
             return position
-        return self._ops.position_embedding(position, rows, columns, "antialiased_bilinear")
+        return self.ops.position_embedding(position, rows, columns, "antialiased_bilinear")

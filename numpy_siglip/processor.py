@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from .errors import ConfigError
 from .hub import locate_model
 from .image_processing import SiglipImageProcessor
 from .outputs import BatchFeature
 from .tokenizer import SiglipTokenizer
+
+Processor = TypeVar("Processor", bound="SiglipProcessor")
+
+_TEXT_OPTIONS = ("padding", "truncation", "max_length")
 
 
 class SiglipProcessor:
@@ -29,14 +33,20 @@ class SiglipProcessor:
     ((1, 3, 44, 44), (2, 16))
     """
 
-    def __init__(self, image_processor: SiglipImageProcessor, tokenizer: SiglipTokenizer) -> None:
+    image_processor_class: ClassVar[Any] = SiglipImageProcessor
+
+    def __init__(self, image_processor: Any, tokenizer: SiglipTokenizer) -> None:
         self.image_processor = image_processor
         self.tokenizer = tokenizer
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, revision: str | None = None, context_length: int | None = None
-    ) -> SiglipProcessor:
+        cls: type[Processor],
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        context_length: int | None = None,
+    ) -> Processor:
         """Read the preprocessing of a checkpoint.
 
         Parameters
@@ -54,8 +64,8 @@ class SiglipProcessor:
             As `SiglipImageProcessor.from_pretrained` and `SiglipTokenizer.from_pretrained`.
         """
         location = locate_model(model, revision)
-        tokenizer = SiglipTokenizer.from_pretrained(location, context_length=context_length)
-        return cls(SiglipImageProcessor.read(location)[1], tokenizer)
+        image_processor = cls.image_processor_class.read(location)[1]
+        return cls(image_processor, SiglipTokenizer.from_pretrained(location, context_length=context_length))
 
     def __call__(
         self,
@@ -63,28 +73,26 @@ class SiglipProcessor:
         text: Any = None,
         *,
         return_tensors: str | None = None,
-        apply_exif_orientation: bool = False,
-        **text_options: Any,
+        **options: Any,
     ) -> BatchFeature:
         """Preprocess images, texts or both.
 
         Parameters
         ----------
         images : optional
-            As for calling `SiglipImageProcessor`.
+            As for calling the image processor.
         text : optional
             As for calling `SiglipTokenizer`.
         return_tensors : {"np", None}
             The results are arrays of NumPy either way.
-        apply_exif_orientation : bool
-            See `SiglipImageProcessor`.
-        **text_options
-            ``padding``, ``truncation`` and ``max_length``; see `SiglipTokenizer`.
+        **options
+            ``padding``, ``truncation`` and ``max_length`` of the tokenizer, and any of the image processor.
 
         Returns
         -------
         BatchFeature
-            A dictionary of ``input_ids``, ``pixel_values`` or both, as the models take them.
+            A dictionary of ``input_ids``, of what the image processor returns, or of both, as the models take
+            them.
 
         Raises
         ------
@@ -95,13 +103,10 @@ class SiglipProcessor:
         """
         if images is None and text is None:
             raise ConfigError("neither images nor text are given; pass one of them, or both")
+        text_options = {name: options.pop(name) for name in _TEXT_OPTIONS if name in options}
         features = BatchFeature()
         if text is not None:
             features.update(self.tokenizer(text, return_tensors=return_tensors, **text_options))
         if images is not None:
-            features.update(
-                self.image_processor(
-                    images, return_tensors=return_tensors, apply_exif_orientation=apply_exif_orientation
-                )
-            )
+            features.update(self.image_processor(images, return_tensors=return_tensors, **options))
         return features

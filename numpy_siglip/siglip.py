@@ -1,31 +1,29 @@
-"""The whole SigLIP model: two towers, and how the embeddings they end in are compared.
+"""The whole SigLIP model: two towers, and the comparison of the embeddings they end in.
 
     images -> vision tower -> embeddings (M, D)        texts -> text tower -> embeddings (N, D)
-    embeddings of length 1 -> logits = exp(logit_scale) * products + logit_bias   (M, N)
-    logits -> sigmoid -> the probability of each pair, whatever other pairs there are
+    embeddings of length 1 -> comparison -> logits (M, N)
 
 Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipModel`` in transformers.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from .backends import choose_backend
+from .comparison import Comparison, require_one_width
 from .configuration import SiglipConfig
-from .errors import CheckpointError, ConfigError
+from .errors import ConfigError
 from .kernels.backend import DEFAULT_BACKEND, Backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling, SiglipOutput
 from .text import SiglipTextModel
-from .tower_weights import Tensors, find_scalar
+from .tower_weights import Tensors
 from .vision import SiglipVisionModel
 
-_LARGEST_LOGIT_SCALE = 88.0  # e^88 is nearly the largest float32; published models have about 4.7
 Model = TypeVar("Model", bound="SiglipModel")
 
 
@@ -39,11 +37,7 @@ class SiglipModel:
     config : SiglipConfig
     vision_model : SiglipVisionModel
     text_model : SiglipTextModel
-    logit_scale : float
-        As it is stored: the logarithm of the factor.
-    logit_bias : float
-    ops : Backend
-        The table of operations.
+    comparison : Comparison
 
     Raises
     ------
@@ -63,23 +57,16 @@ class SiglipModel:
 
     config_class: ClassVar[type[SiglipConfig]] = SiglipConfig
     vision_class: ClassVar[Any] = SiglipVisionModel
+    text_class: ClassVar[type[SiglipTextModel]] = SiglipTextModel
 
     def __init__(
-        self,
-        config: SiglipConfig,
-        vision_model: Any,
-        text_model: SiglipTextModel,
-        logit_scale: float,
-        logit_bias: float,
-        ops: Backend,
+        self, config: SiglipConfig, vision_model: Any, text_model: SiglipTextModel, comparison: Comparison
     ) -> None:
         require_common_space(config)
         self.config = config
         self.vision_model = vision_model
         self.text_model = text_model
-        self.logit_scale = logit_scale
-        self.logit_bias = logit_bias
-        self._ops = ops
+        self.comparison = comparison
 
     @classmethod
     def from_pretrained(
@@ -125,15 +112,10 @@ class SiglipModel:
     def from_checkpoint(cls: type[Model], checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Model:
         """Build the model from an open checkpoint; see `from_pretrained`."""
         require_common_space(config)  # before weights are read, which takes longer
-        logit_scale, logit_bias = (find_scalar(checkpoint, name) for name in ("logit_scale", "logit_bias"))
-        if not (abs(logit_scale) <= _LARGEST_LOGIT_SCALE and math.isfinite(logit_bias)):
-            raise CheckpointError(
-                f"{checkpoint.source}: logit_scale is {logit_scale} and logit_bias {logit_bias}, beyond what "
-                "float32 can hold (the scale is a logarithm); fetch the file again"
-            )
+        comparison = Comparison.from_checkpoint(checkpoint, ops)
         vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
-        text = SiglipTextModel.from_checkpoint(checkpoint, config.text_config, ops)
-        return cls(config, vision, text, logit_scale, logit_bias, ops)
+        text = cls.text_class.from_checkpoint(checkpoint, config.text_config, ops)
+        return cls(config, vision, text, comparison)
 
     def get_image_features(
         self, pixel_values: np.ndarray, interpolate_pos_encoding: bool = False, **outputs: bool
@@ -195,25 +177,6 @@ class SiglipModel:
         vision = self.get_image_features(pixel_values, interpolate_pos_encoding, **outputs)
         return self._compare(vision, self.get_text_features(input_ids, **outputs), return_loss)
 
-    def logits(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
-        """Compare every image with every text: (M, D), (N, D) -> (M, N).
-
-        Parameters
-        ----------
-        image_embeds : ndarray of shape (images, projection_size)
-            Of length 1 each.
-        text_embeds : ndarray of shape (texts, projection_size)
-            Of length 1 each.
-
-        Examples
-        --------
-        >>> from numpy_siglip import SiglipModel
-        >>> model = SiglipModel.from_pretrained(model_folder)
-        >>> model.logits(np.eye(2, 33), np.eye(3, 33)).shape
-        (2, 3)
-        """
-        return self._ops.similarity(image_embeds, text_embeds, math.exp(self.logit_scale), self.logit_bias)
-
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """The sigmoid of logits: how sure the model is of each pair; they do not sum to 1.
 
@@ -224,21 +187,18 @@ class SiglipModel:
         >>> model.probabilities(np.array([[0.0, -1000.0]], np.float32)).tolist()
         [[0.5, 0.0]]
         """
-        return self._ops.activation(logits, "sigmoid")
-
-    def normalize(self, embeddings: np.ndarray) -> np.ndarray:
-        """Scale each embedding to length 1."""
-        return self._ops.l2_normalize(embeddings)
+        return self.comparison.probabilities(logits)
 
     def _compare(
         self, vision: BaseModelOutputWithPooling, text: BaseModelOutputWithPooling, return_loss: bool
     ) -> SiglipOutput:
         assert vision.pooler_output is not None  # the constructor saw a pooling head
         assert text.pooler_output is not None
-        image_embeds, text_embeds = self.normalize(vision.pooler_output), self.normalize(text.pooler_output)
-        logits_per_image = self.logits(image_embeds, text_embeds)
+        image_embeds = self.comparison.normalize(vision.pooler_output)
+        text_embeds = self.comparison.normalize(text.pooler_output)
+        logits_per_image = self.comparison.logits(image_embeds, text_embeds)
         return SiglipOutput(
-            loss=self._loss(logits_per_image.T) if return_loss else None,
+            loss=self.comparison.loss(logits_per_image.T) if return_loss else None,
             logits_per_image=logits_per_image,
             logits_per_text=logits_per_image.T,
             text_embeds=text_embeds,
@@ -246,15 +206,6 @@ class SiglipModel:
             text_model_output=text,
             vision_model_output=vision,
         )
-
-    def _loss(self, logits_per_text: np.ndarray) -> np.ndarray:
-        texts, images = logits_per_text.shape
-        if texts != images:
-            raise ConfigError(
-                f"return_loss is set for {texts} texts and {images} images; text i has to belong to image i"
-            )
-        losses = self._ops.sigmoid_loss(logits_per_text)
-        return np.asarray(losses.mean(dtype=np.float64), np.float32)
 
 
 def require_common_space(config: SiglipConfig) -> None:
@@ -277,8 +228,4 @@ def require_common_space(config: SiglipConfig) -> None:
             "the vision tower has no pooling head (vision_use_head is false), so there is no image embedding "
             "to compare with that of a text"
         )
-    if vision.hidden_size != text.projection_size:
-        raise ConfigError(
-            f"images are embedded in {vision.hidden_size} numbers and texts in {text.projection_size}; set "
-            "projection_size of text_config to hidden_size of vision_config"
-        )
+    require_one_width(vision.hidden_size, text.projection_size)

@@ -13,7 +13,7 @@ Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipTextModel`` in tran
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -29,9 +29,11 @@ from .text_weights import TextWeights, load_text_weights
 from .tower_weights import Tensors
 from .trace import LayerRecorder, Listener, Stage
 
+Model = TypeVar("Model", bound="SiglipTextModel")
+
 
 class SiglipTextModel:
-    """Text tower of SigLIP and of SigLIP 2.
+    """Text tower of SigLIP and of fixed-resolution SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
 
@@ -53,21 +55,23 @@ class SiglipTextModel:
     True
     """
 
+    config_class: ClassVar[type[SiglipTextConfig]] = SiglipTextConfig
+
     def __init__(self, config: SiglipTextConfig, weights: TextWeights, ops: Backend) -> None:
         self.config = config
         self._weights = weights
-        self._ops = ops
+        self.ops = ops
 
     @classmethod
     def from_pretrained(
-        cls,
+        cls: type[Model],
         model: str | Path,
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
         revision: str | None = None,
         config: SiglipTextConfig | None = None,
-    ) -> SiglipTextModel:
+    ) -> Model:
         """Load the text tower of a checkpoint in the layout of transformers.
 
         The checkpoint may be of ``SiglipTextModel`` or of ``SiglipModel``; the vision tower is not read, nor
@@ -100,11 +104,13 @@ class SiglipTextModel:
         120
         """
         ops = choose_backend(backend, threads)
-        files = open_model(model, revision, config, SiglipTextConfig)
+        files = open_model(model, revision, config, cls.config_class)
         return cls.from_checkpoint(files.checkpoint, files.config, ops)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Tensors, config: SiglipTextConfig, ops: Backend) -> SiglipTextModel:
+    def from_checkpoint(
+        cls: type[Model], checkpoint: Tensors, config: SiglipTextConfig, ops: Backend
+    ) -> Model:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_text_weights(checkpoint, config, ops), ops)
 
@@ -182,7 +188,7 @@ class SiglipTextModel:
     def _forward(
         self, input_ids: Any, stage: Stage, *, watch_layers: bool, output_attentions: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        config, weights, ops = self.config, self._weights, self._ops
+        config, weights, ops = self.config, self._weights, self.ops
         ids = self._check_ids(input_ids)
 
         position = weights.position_embedding[: ids.shape[1]]

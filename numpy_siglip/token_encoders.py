@@ -149,7 +149,6 @@ def _gemma_encoder(file: Path, settings: Mapping[str, Any], tokenizer: Any) -> E
     pad = token_text(settings, "pad_token", padding.get("pad_token", "<pad>"))
     end = token_text(settings, "eos_token", "<eos>")
     pad_id, end_id = (_known(file, tokenizer.token_to_id(token), token) for token in (pad, end))
-    _set_template(file, settings, tokenizer, end, end_id)
     around = tokenizer.num_special_tokens_to_add(False)
 
     def encode(text: str, longest: int) -> list[int]:
@@ -160,30 +159,10 @@ def _gemma_encoder(file: Path, settings: Mapping[str, Any], tokenizer: Any) -> E
     if encode("a", 64)[-1] != end_id:
         raise ConfigError(
             f"{file}: puts no {end} behind a text, and SigLIP 2 was trained with it; it is the tokenizer of "
-            "another model, or tokenizer_config.json beside it lacks add_eos_token"
+            "another model"
         )
     side = settings.get("padding_side") or padding.get("direction") or "left"  # as Siglip2Tokenizer has it
     return Encoder(encode, pad_id, pads_left=side == "left")
-
-
-def _set_template(file: Path, settings: Mapping[str, Any], tokenizer: Any, end: str, end_id: int) -> None:
-    """Let tokenizer_config.json say what stands around a text, if it does."""
-    from tokenizers import processors
-
-    flags = [settings.get(name) for name in ("add_bos_token", "add_eos_token")]
-    if flags == [None, None]:
-        return
-    template, special = ["$A:0"], []
-    if flags[0]:
-        begin = token_text(settings, "bos_token", "<bos>")
-        special.append((begin, _known(file, tokenizer.token_to_id(begin), begin)))
-        template.insert(0, f"{begin}:0")
-    if flags[1]:
-        special.append((end, end_id))
-        template.append(f"{end}:0")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=" ".join(template), pair=None, special_tokens=special
-    )
 
 
 def token_text(settings: Mapping[str, Any], name: str, default: str) -> str:

@@ -53,7 +53,7 @@ class SiglipVisionModel:
     def __init__(self, config: SiglipVisionConfig, weights: VisionWeights, ops: Backend) -> None:
         self.config = config
         self._weights = weights
-        self._ops = ops
+        self.ops = ops
 
     @classmethod
     def from_pretrained(
@@ -210,7 +210,7 @@ class SiglipVisionModel:
         output_attentions: bool,
         interpolate_pos_encoding: bool,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        config, weights, ops = self.config, self._weights, self._ops
+        config, weights, ops = self.config, self._weights, self.ops
         pixels = self._check_pixels(pixel_values, interpolate_pos_encoding)
 
         position = self._position_embedding(*pixels.shape[2:])
@@ -232,7 +232,7 @@ class SiglipVisionModel:
         position = self._weights.position_embedding
         if (rows, columns) == (side, side):
             return position
-        return self._ops.position_embedding(position, rows, columns)
+        return self.ops.position_embedding(position, rows, columns)
 
     def _check_pixels(self, pixel_values: Any, interpolate_pos_encoding: bool) -> np.ndarray:
         """The pixels as float32, once their shape is known to fit."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from .checks import check_mapping
 from .config_section import ReadableConfig, is_naflex_type
+from .errors import CheckpointError, ConfigError
 from .image_processing import SiglipImageProcessor
 from .kernels.backend import Backend
 from .model_files import open_model
@@ -96,3 +97,47 @@ def open_vision_model(model: str | Path, revision: str | None = None) -> VisionF
     (False, True)
     """
     return VisionFiles(*open_model(model, revision, kind=AnyVisionConfig))
+
+
+def require_fit(config: VisionConfig, processor: ImageProcessor) -> None:
+    """Refuse a tower that gives no embedding, or that takes other images than the processor makes.
+
+    Raises
+    ------
+    CheckpointError
+        If the tower has no pooling head.
+    ConfigError
+        If the processor makes something else than the tower takes.
+    """
+    naflex = isinstance(config, Siglip2VisionConfig)
+    tower = "Siglip2VisionModel" if naflex else "SiglipVisionModel"
+    if not config.vision_use_head:
+        raise CheckpointError(
+            "this tower has no pooling head (vision_use_head is false), so it gives tokens and no "
+            f"embedding; use {tower} and its last_hidden_state"
+        )
+    if config.num_channels != 3:
+        raise ConfigError(
+            f"images are preprocessed to 3 channels, but num_channels is {config.num_channels}; use "
+            f"{tower} with pixel values of your own"
+        )
+    advice = "take both files from the same model"
+    if isinstance(config, Siglip2VisionConfig):
+        if not isinstance(processor, Siglip2ImageProcessor):
+            raise ConfigError(f"a NaFlex tower takes patches, which Siglip2ImageProcessor makes; {advice}")
+        if processor.patch_size != config.patch_size:
+            raise ConfigError(
+                f"images are cut into patches of {processor.patch_size} pixels, but patch_size is "
+                f"{config.patch_size}; {advice}"
+            )
+    elif isinstance(processor, Siglip2ImageProcessor):
+        raise ConfigError(
+            f"this tower takes whole images, which SiglipImageProcessor makes, and not patches; {advice}"
+        )
+    elif processor.do_resize and "height" in processor.size:  # otherwise it depends on the image
+        height, width = processor.size["height"], processor.size["width"]
+        if not config.takes(height, width):
+            raise ConfigError(
+                f"images are preprocessed to a size of {height} x {width} pixels, but image_size is "
+                f"{config.image_size}; {advice}"
+            )

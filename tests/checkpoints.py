@@ -86,6 +86,16 @@ def transformers_vision_model(seed: int = 0, **config: Any) -> Any:
     return model.eval()
 
 
+def transformers_text_model(seed: int = 0, **config: Any) -> Any:
+    """transformers' SiglipTextModel of this configuration, in eager attention, with realistic weights."""
+    from transformers import SiglipTextConfig, SiglipTextModel
+
+    config = {"projection_size": config["hidden_size"], **config}
+    model = SiglipTextModel._from_config(SiglipTextConfig(**config), attn_implementation="eager")
+    _fill(model, seed)
+    return model.eval()
+
+
 def transformers_full_model(
     seed: int = 0, text_config: dict[str, Any] | None = None, **vision_config: Any
 ) -> Any:
@@ -129,6 +139,21 @@ def transformers_naflex_model(seed: int = 0, **config: Any) -> Any:
 
     model = Siglip2VisionModel._from_config(Siglip2VisionConfig(**config), attn_implementation="eager")
     _fill(model, seed)
+    return model.eval()
+
+
+def transformers_naflex_full_model(seed: int = 0, **vision_config: Any) -> Any:
+    """transformers' Siglip2Model whose vision tower is `transformers_naflex_model` of the same arguments."""
+    import torch
+    from transformers import Siglip2Config, Siglip2Model
+
+    config = Siglip2Config(vision_config=vision_config, text_config={**TOY_TEXT, "vocab_size": 520})
+    model = Siglip2Model._from_config(config, attn_implementation="eager")
+    _fill(model.vision_model, seed)
+    _fill(model.text_model, seed + 1)
+    with torch.no_grad():
+        model.logit_scale.fill_(2.0)
+        model.logit_bias.fill_(-1.5)
     return model.eval()
 
 

@@ -12,10 +12,11 @@ from checkpoints import (
     save_naflex_image_processor,
     transformers_classifier,
     transformers_full_model,
+    transformers_naflex_full_model,
     transformers_naflex_model,
     transformers_vision_model,
 )
-from vocabularies import write_siglip_tokenizer
+from vocabularies import gemma_tokenizer, write_siglip_tokenizer
 
 PHOTOS = Path(__file__).parent / "photos"
 
@@ -53,6 +54,22 @@ def naflex_folder(naflex_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("naflex")
     naflex_model.save_pretrained(folder)
     save_naflex_image_processor(folder, patch_size=NAFLEX_TOY["patch_size"], max_num_patches=20)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def naflex_pair_model():
+    """transformers' NaFlex model of both towers in the toy configuration."""
+    return transformers_naflex_full_model(**NAFLEX_TOY)
+
+
+@pytest.fixture(scope="session")
+def naflex_pair_folder(naflex_pair_model, tmp_path_factory) -> Path:
+    """The NaFlex model of both towers with all its preprocessing. Not to be written to."""
+    folder = tmp_path_factory.mktemp("naflex_pair")
+    naflex_pair_model.save_pretrained(folder)
+    save_naflex_image_processor(folder, patch_size=NAFLEX_TOY["patch_size"], max_num_patches=20)
+    gemma_tokenizer().save_pretrained(folder)
     return folder
 
 

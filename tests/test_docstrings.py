@@ -23,11 +23,17 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings(name, toy_folder, naflex_folder, photos, tmp_path, monkeypatch):
-    """`model_folder`, `naflex_folder` and `photo` stand for checkpoints and a photograph in all of them."""
+def test_examples_in_docstrings(
+    name, pair_folder, naflex_pair_folder, classifier_folder, photos, tmp_path, monkeypatch
+):
+    """The names of folders, and `photo`, stand for checkpoints and a photograph in all of them."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # so that examples leave nothing behind
     module = importlib.import_module(name)
-    folders = {"model_folder": toy_folder, "naflex_folder": naflex_folder}
+    folders = {
+        "model_folder": pair_folder,
+        "naflex_folder": naflex_pair_folder,
+        "classifier_folder": classifier_folder,
+    }
     names = {**vars(module), **folders, "photo": photos[-1]}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for test in doctest.DocTestFinder().find(module, name, globs=names):

@@ -65,6 +65,8 @@ def write_siglip_tokenizer(folder: Path, **settings: Any) -> None:
         minloglevel=2,
     )
     (folder / "trained.model").write_bytes(model.getvalue())
+    # As published: were there a mask, transformers' pipeline would hand it to the model.
+    settings = {"model_input_names": ["input_ids"], **settings}
     tokenizer = SiglipTokenizer(str(folder / "trained.model"), **settings)
     tokenizer.save_pretrained(folder)
     (folder / "trained.model").unlink()
@@ -72,6 +74,8 @@ def write_siglip_tokenizer(folder: Path, **settings: Any) -> None:
 
 def gemma_tokenizer(kind: str = "Siglip2Tokenizer", **settings: Any) -> Any:
     """A BPE of Gemma's kind, trained here, as transformers' class of this name."""
+    import json
+
     import tokenizers
     import transformers
     from tokenizers import models, normalizers, pre_tokenizers, trainers
@@ -83,10 +87,7 @@ def gemma_tokenizer(kind: str = "Siglip2Tokenizer", **settings: Any) -> Any:
     bytes_ = [f"<0x{number:02X}>" for number in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=520, special_tokens=special + bytes_, show_progress=False)
     tokenizer.train_from_iterator([sentence.lower() for sentence in SENTENCES], trainer)
-    model = tokenizer.model.__getstate__()
-    import json
-
-    state = json.loads(model)
+    state = json.loads(tokenizer.model.__getstate__())
     return getattr(transformers, kind)(
         vocab=state["vocab"],
         merges=[tuple(merge) for merge in state["merges"]],

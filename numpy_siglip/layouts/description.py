@@ -59,7 +59,7 @@ def describe(location: Path, checkpoint: Checkpoint | None = None) -> Descriptio
     Examples
     --------
     >>> description = describe(model_folder)
-    >>> description.layout, description.config["hidden_size"], description.inferred
+    >>> description.layout, description.config["vision_config"]["hidden_size"], description.inferred
     ('transformers', 33, ())
     """
     tensors = present(checkpoint or open_checkpoint(location))
