@@ -14,8 +14,10 @@ from safetensors.numpy import save_file
 from numpy_siglip import Embedder, SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 from numpy_siglip.checkpoint import Checkpoint
 from numpy_siglip.checkpoint_files import open_checkpoint
+from numpy_siglip.inspection import format_report, inspect_model
 from numpy_siglip.layouts.description import describe, read_config
 from numpy_siglip.layouts.recognition import present
+from numpy_siglip.validation import validate_model
 
 # As wide as a base model, so that the number of heads is known; else as small as can be.
 WIDE = {**TOY, "hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 50}
@@ -418,6 +420,29 @@ def test_preprocessing_is_that_of_the_family(name, vocabulary, resample, toy, tm
     assert embedder.embed_images(photos[:1]).shape == (1, 33)
 
 
+@pytest.mark.parametrize("layout", ["open_clip", "big_vision"])
+def test_validate_and_inspect(layout, toy, tmp_path, photos):
+    """The same tensors and the same inferred preprocessing go to transformers' own model."""
+    if layout == "open_clip":
+        location = save(tmp_path / "m", open_clip_tensors(toy.state), HEADS_OF_BOTH)
+        stored = "visual.trunk.blocks.1.attn.qkv.weight[33:66]"
+    else:
+        location = tmp_path / "siglip2.npz"
+        save_npz(location, flax_tensors(toy.state, 3, TEXT_HEADS, stacked=True))
+        stored = "img/Transformer/encoderblock/MultiHeadDotProductAttention_0/key/kernel[1]"
+    validation = validate_model(location, photos[:1])
+    assert validation.first_divergence is None
+    assert validation.stages[0].stage == "pixel_values"
+    report = inspect_model(location)
+    assert report["layout"] == layout
+    assert "preprocessing of SigLIP" in report["inferred"][-1]
+    places = {tensor["name"]: tensor["stored_as"] for tensor in report["tensors"]}
+    assert places["encoder.layers.1.self_attn.k_proj.weight"] == stored
+    printed = format_report(report)
+    assert f"in the layout of {layout}\n" in printed
+    assert f", as {stored}" in printed
+
+
 def test_a_whole_config_beside_other_weights_is_believed(toy, tmp_path):
     folder = save(tmp_path / "m", timm_tensors(toy.vision_state), SiglipVisionConfig(**TOY).to_dict())
     _assert_same_outputs(folder, toy)
@@ -425,3 +450,21 @@ def test_a_whole_config_beside_other_weights_is_believed(toy, tmp_path):
     given = SiglipVisionConfig(**TOY, hidden_act="gelu")
     (folder / "config.json").unlink()
     assert SiglipVisionModel.from_pretrained(folder, config=given).config == given
+
+
+@pytest.mark.hub
+@pytest.mark.parametrize(
+    ("repository", "same"),
+    [
+        ("timm/vit_base_patch16_siglip_224.webli", "google/siglip-base-patch16-224"),
+        ("timm/ViT-B-16-SigLIP", "google/siglip-base-patch16-224"),
+        ("timm/ViT-B-16-SigLIP2-256", "google/siglip2-base-patch16-256"),
+    ],
+)
+def test_published_twins(repository, same):
+    """The same weights in another layout; not their preprocessing, in which open_clip's SigLIP 2 differs."""
+    models = [SiglipVisionModel.from_pretrained(name) for name in (repository, same)]
+    side = models[0].config.image_size
+    pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, side, side)).astype(np.float32)
+    first, second = (model(pixels).pooler_output for model in models)
+    np.testing.assert_array_equal(first, second)
