@@ -103,7 +103,7 @@ def test_imports_go_one_way(module):
         assert level < 2 + len(folders)
 
 
-@pytest.mark.parametrize("folder", [PACKAGE, KERNELS])
+@pytest.mark.parametrize("folder", [PACKAGE, KERNELS, LAYOUTS])
 def test_nobody_imports_torch_or_transformers_at_the_top(folder):
     allowed_inside_functions = {"validation.py"}
     for file in folder.glob("*.py"):
@@ -176,7 +176,12 @@ def test_the_wheel_alone_does_the_main_job(toy_folder, photos, tmp_path):
     (source,) = (tmp_path / "dist").glob("*.tar.gz")
     assert source.stat().st_size < 1_000_000
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("numpy_siglip/py.typed", "numpy_siglip/vision.py", "numpy_siglip/kernels/linear.py"):
+    for name in (
+        "numpy_siglip/py.typed",
+        "numpy_siglip/vision.py",
+        "numpy_siglip/kernels/linear.py",
+        "numpy_siglip/layouts/timm.py",
+    ):
         assert name in names
     top_level = {name.partition("/")[0] for name in names if ".dist-info" not in name}
     assert top_level == {"numpy_siglip"}
