@@ -33,7 +33,8 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         file says it; ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32;
         ``activation_bytes``, the largest set of arrays one image needs at a time in float32; ``flops`` and
         ``bytes`` of one image, in all and by operation; ``tensors``, each with its name here and in the
-        checkpoint, dtype, shape, file and offset. A NaFlex image counts with as many tokens as positions were learned.
+        checkpoint, dtype, shape, file and offset. A NaFlex image counts with as many tokens as positions
+        were learned.
 
     Raises
     ------
