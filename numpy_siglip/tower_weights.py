@@ -1,7 +1,7 @@
 """The weights of a tower, vision or text: finding its tensors, and turning an encoder's into operands.
 
 `vision_weights` and `text_weights` say what else each of the two holds. In these three files, and
-nowhere else, tensors are cut, stacked or reshaped.
+nowhere else, tensors of transformers' layout are cut, stacked or reshaped; `layouts` brings the others to it.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ def _find_prefix(checkpoint: Tensors, layout: TowerLayout) -> str:
     if not marks:
         raise CheckpointError(
             f"{checkpoint.source}: no tensor whose name ends in {mark}, so no SigLIP {kind} tower "
-            "in the layout of transformers; convert the checkpoint to that layout"
+            "in the layout of transformers, timm, open_clip or big_vision"
         )
     if len(marks) > 1:
         raise CheckpointError(f"{checkpoint.source}: more than one {kind} tower ({', '.join(marks)})")

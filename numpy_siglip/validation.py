@@ -15,7 +15,9 @@ import numpy as np
 from .backends import choose_backend
 from .checks import is_finite, shown
 from .errors import ConfigError, SiglipError
+from .image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
 from .kernels.backend import DEFAULT_BACKEND
+from .layouts.description import read_preprocessing
 from .naflex_configuration import Siglip2VisionConfig, VisionConfig
 from .naflex_padding import without_padding
 from .trace import layer_path
@@ -293,6 +295,11 @@ def _transformers_pixels(transformers: Any, files: VisionFiles, images: list[Any
     family = "Siglip2" if files.is_naflex else "Siglip"
     processor_class: Callable[..., Any] = getattr(transformers, f"{family}ImageProcessorPil")
     folder = files.location if files.location.is_dir() else files.location.parent
-    processor = processor_class.from_pretrained(folder, do_convert_rgb=True)  # type: ignore[attr-defined]
+    if any((folder / name).exists() for name in (PREPROCESSOR_FILE, PROCESSOR_FILE)):
+        processor = processor_class.from_pretrained(folder, do_convert_rgb=True)  # type: ignore[attr-defined]
+    else:  # other layouts have none, and what was inferred is given to both
+        inferred = read_preprocessing(files.location)
+        assert inferred is not None  # our own processor was made of it
+        processor = processor_class.from_dict(inferred[1])  # type: ignore[attr-defined]
     opened = [load_image(image) if is_path(image) else image for image in images]
     return np.stack(processor(opened)["pixel_values"])

@@ -46,7 +46,7 @@ def present(checkpoint: Checkpoint) -> Checkpoint | LayoutView:
     return checkpoint
 
 
-def layout_of(tensors: Checkpoint | LayoutView) -> str:
+def layout_of(tensors: object) -> str:
     """What the layout is called: transformers, timm, open_clip or big_vision."""
     return tensors.layout if isinstance(tensors, LayoutView) else "transformers"
 

@@ -125,8 +125,8 @@ def test_unknown_heads_say_how_to_give_them(tower, write, state):
     known = {name: value for name, value in HEADS.items() if name != f"{tower}_config"}
     folder = write("open_clip", config=known)
     message = (
-        rf"^{folder}/model\.safetensors: num_attention_heads of the {tower} tower cannot be told .* is {width} "
-        rf'wide; put {{"{tower}_config": {{"num_attention_heads": N}}}} into a config\.json'
+        rf"^{folder}/model\.safetensors: num_attention_heads of the {tower} tower cannot be .* is {width}"
+        rf" wide; put {{.{tower}_config.: {{.num_attention_heads.: N}}}} into a config\.json"
     )
     with pytest.raises(ConfigError, match=message):
         SiglipVisionModel.from_pretrained(folder)

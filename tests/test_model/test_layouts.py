@@ -7,19 +7,21 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoints import TOY, realistic_weights, transformers_full_model
+from checkpoints import TOY, TOY_TEXT, realistic_weights, transformers_full_model
 from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
 from safetensors.numpy import save_file
 
-from numpy_siglip import Embedder, SiglipConfig, SiglipVisionConfig, SiglipVisionModel
+from numpy_siglip import Embedder, SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 from numpy_siglip.checkpoint import Checkpoint
 from numpy_siglip.checkpoint_files import open_checkpoint
+from numpy_siglip.inspection import format_report, inspect_model
 from numpy_siglip.layouts.description import describe, read_config
 from numpy_siglip.layouts.recognition import present
+from numpy_siglip.validation import validate_model
 
 # As wide as a base model, so that the number of heads is known; else as small as can be.
 WIDE = {**TOY, "hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 50}
-TEXT_HEADS = 2
+TEXT_HEADS = TOY_TEXT["num_attention_heads"]
 HEADS = {"vision_config": {"num_attention_heads": 3}}
 HEADS_OF_BOTH = {**HEADS, "text_config": {"num_attention_heads": TEXT_HEADS}}
 PIXELS = np.random.default_rng(2).uniform(-1, 1, (2, 3, 44, 44)).astype(np.float32)
@@ -29,19 +31,15 @@ class Published:
     """One model as transformers writes it: its state, its folder and what it computes."""
 
     def __init__(self, folder, config):
-        model = transformers_full_model(**config)
-        generator = np.random.default_rng(1)
+        text = {**TOY_TEXT, "projection_size": config["hidden_size"]}
+        model = transformers_full_model(text_config=text, **config)
         self.heads = config["num_attention_heads"]
-        self.state = {}
-        for name, value in model.state_dict().items():
-            if name.endswith("position_ids"):
-                continue
-            if name.startswith(("text_model.", "logit_")):  # fresh biases are zeros, which any layout keeps
-                value.copy_(value.new_tensor(generator.standard_normal(tuple(value.shape))))
-            self.state[name] = value.numpy().copy()
+        state = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+        self.state = {name: value for name, value in state.items() if not name.endswith("position_ids")}
         model.save_pretrained(folder)
         self.folder = folder
         self.outputs = _outputs(folder)
+        self.logits = _logits(folder)
 
     @property
     def vision_state(self):
@@ -61,6 +59,12 @@ def toy(tmp_path_factory):
 def _outputs(model):
     output = SiglipVisionModel.from_pretrained(model)(PIXELS)
     return output.last_hidden_state, output.pooler_output
+
+
+def _logits(model):
+    """Of the whole model, both towers and the scalars."""
+    ids = np.random.default_rng(3).integers(0, 100, (3, 9))
+    return SiglipModel.from_pretrained(model)(ids, PIXELS).logits_per_image
 
 
 def _assert_same_outputs(model, published):
@@ -107,6 +111,7 @@ def test_open_clip(published, tmp_path):
     assert describe(folder).layout == "open_clip"
     _assert_same_tensors(folder, published.state)
     _assert_same_outputs(folder, published)
+    np.testing.assert_array_equal(_logits(folder), published.logits)
 
 
 @pytest.mark.parametrize("prefix", ["", "params/"])
@@ -117,6 +122,7 @@ def test_big_vision(stacked, prefix, published, tmp_path):
     assert describe(tmp_path).layout == "big_vision"
     _assert_same_tensors(tmp_path, published.state)
     _assert_same_outputs(tmp_path / "model.npz", published)  # the file alone: kernels tell the heads
+    np.testing.assert_array_equal(_logits(tmp_path), published.logits)
 
 
 @pytest.mark.parametrize("prefix", ["", "params/", "img/", "params/img/"])
@@ -414,6 +420,29 @@ def test_preprocessing_is_that_of_the_family(name, vocabulary, resample, toy, tm
     assert embedder.embed_images(photos[:1]).shape == (1, 33)
 
 
+@pytest.mark.parametrize("layout", ["open_clip", "big_vision"])
+def test_validate_and_inspect(layout, toy, tmp_path, photos):
+    """The same tensors and the same inferred preprocessing go to transformers' own model."""
+    if layout == "open_clip":
+        location = save(tmp_path / "m", open_clip_tensors(toy.state), HEADS_OF_BOTH)
+        stored = "visual.trunk.blocks.1.attn.qkv.weight[33:66]"
+    else:
+        location = tmp_path / "siglip2.npz"
+        save_npz(location, flax_tensors(toy.state, 3, TEXT_HEADS, stacked=True))
+        stored = "img/Transformer/encoderblock/MultiHeadDotProductAttention_0/key/kernel[1]"
+    validation = validate_model(location, photos[:1])
+    assert validation.first_divergence is None
+    assert validation.stages[0].stage == "pixel_values"
+    report = inspect_model(location)
+    assert report["layout"] == layout
+    assert "preprocessing of SigLIP" in report["inferred"][-1]
+    places = {tensor["name"]: tensor["stored_as"] for tensor in report["tensors"]}
+    assert places["encoder.layers.1.self_attn.k_proj.weight"] == stored
+    printed = format_report(report)
+    assert f"in the layout of {layout}\n" in printed
+    assert f", as {stored}" in printed
+
+
 def test_a_whole_config_beside_other_weights_is_believed(toy, tmp_path):
     folder = save(tmp_path / "m", timm_tensors(toy.vision_state), SiglipVisionConfig(**TOY).to_dict())
     _assert_same_outputs(folder, toy)
@@ -421,3 +450,21 @@ def test_a_whole_config_beside_other_weights_is_believed(toy, tmp_path):
     given = SiglipVisionConfig(**TOY, hidden_act="gelu")
     (folder / "config.json").unlink()
     assert SiglipVisionModel.from_pretrained(folder, config=given).config == given
+
+
+@pytest.mark.hub
+@pytest.mark.parametrize(
+    ("repository", "same"),
+    [
+        ("timm/vit_base_patch16_siglip_224.webli", "google/siglip-base-patch16-224"),
+        ("timm/ViT-B-16-SigLIP", "google/siglip-base-patch16-224"),
+        ("timm/ViT-B-16-SigLIP2-256", "google/siglip2-base-patch16-256"),
+    ],
+)
+def test_published_twins(repository, same):
+    """The same weights in another layout; not their preprocessing, in which open_clip's SigLIP 2 differs."""
+    models = [SiglipVisionModel.from_pretrained(name) for name in (repository, same)]
+    side = models[0].config.image_size
+    pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, side, side)).astype(np.float32)
+    first, second = (model(pixels).pooler_output for model in models)
+    np.testing.assert_array_equal(first, second)
