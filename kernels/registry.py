@@ -15,6 +15,7 @@ from .activations import activation, activation_cost, activation_reference
 from .attention import attention, attention_cost, attention_reference
 from .attention_pooling import attention_pooling, attention_pooling_cost, attention_pooling_reference
 from .cost import Cost
+from .encoder import encoder, encoder_cost, encoder_reference
 from .encoder_layer import encoder_layer, encoder_layer_cost, encoder_layer_reference
 from .gelu import (
     gelu_exact,
@@ -37,6 +38,7 @@ from .sampling import (
     attention_pooling_operands,
     elements_operands,
     encoder_layer_operands,
+    encoder_operands,
     image_to_patches_operands,
     layer_norm_operands,
     linear_operands,
@@ -289,6 +291,28 @@ OPS: tuple[Op, ...] = (
                 "tokens": m.tokens,
                 "width": m.hidden_size,
                 "intermediate_size": m.intermediate_size,
+                "num_heads": m.num_heads,
+                "activation": "gelu_pytorch_tanh",
+            }
+        ),
+    ),
+    Op(
+        name="encoder",
+        reference=encoder_reference,
+        compiled=encoder,
+        operands=encoder_operands,
+        cost=encoder_cost,
+        check_shapes=(
+            {**_LAYER_CHECK, "batch": 1, "tokens": 1, "width": 2, "num_heads": 1, "num_layers": 1},
+            {**_LAYER_CHECK, "batch": 3, "tokens": 5, "width": 33, "num_heads": 3, "num_layers": 3},
+        ),
+        model_shapes=_shapes_of_models(
+            lambda m: {
+                "batch": 1,
+                "tokens": m.tokens,
+                "width": m.hidden_size,
+                "intermediate_size": m.intermediate_size,
+                "num_layers": 2,
                 "num_heads": m.num_heads,
                 "activation": "gelu_pytorch_tanh",
             }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .attention_pooling import fold_attention_pooling, prepare_attention_pooling_reference
+from .encoder import PackedEncoder, prepare_encoder_reference
 from .encoder_layer import EncoderLayerWeights, LayerNormWeights
 from .linear import LinearWeights, prepare_linear_reference
 from .packing import pack_linear
@@ -59,6 +60,10 @@ class Sampler:
         if self._runtime is None:
             return prepare_linear_reference(*weights)
         return pack_linear(self._runtime, *weights)
+
+    def encoder(self, layers: list[EncoderLayerWeights]) -> Any:
+        """A stack of layers whose linear maps are prepared."""
+        return prepare_encoder_reference(layers) if self._runtime is None else PackedEncoder(layers)
 
     def attention_pooling(self, width: int, num_heads: int) -> Any:
         """A probe and projections, prepared."""
@@ -157,6 +162,18 @@ def attention_pooling_operands(
     }
 
 
+def _encoder_layer_weights(draw: Sampler, width: int, intermediate_size: int) -> EncoderLayerWeights:
+    norms = [LayerNormWeights(draw.array(width), draw.array(width)) for _ in range(2)]
+    return EncoderLayerWeights(
+        layer_norm1=norms[0],
+        query_key_value=draw.linear(3 * width, width),
+        out_proj=draw.linear(width, width),
+        layer_norm2=norms[1],
+        fc1=draw.linear(intermediate_size, width),
+        fc2=draw.linear(width, intermediate_size),
+    )
+
+
 def mean_pooling_operands(draw: Sampler, *, batch: int, tokens: int, width: int) -> Operands:
     return {"x": draw.array(batch, tokens, width)}
 
@@ -171,18 +188,31 @@ def encoder_layer_operands(
     num_heads: int,
     activation: str,
 ) -> Operands:
-    norms = [LayerNormWeights(draw.array(width), draw.array(width)) for _ in range(2)]
-    weights = EncoderLayerWeights(
-        layer_norm1=norms[0],
-        query_key_value=draw.linear(3 * width, width),
-        out_proj=draw.linear(width, width),
-        layer_norm2=norms[1],
-        fc1=draw.linear(intermediate_size, width),
-        fc2=draw.linear(width, intermediate_size),
-    )
+    weights = _encoder_layer_weights(draw, width, intermediate_size)
     return {
         "hidden": draw.array(batch, tokens, width),
         "weights": weights,
+        "num_heads": num_heads,
+        "activation": activation,
+        "eps": 1e-6,
+    }
+
+
+def encoder_operands(
+    draw: Sampler,
+    *,
+    batch: int,
+    tokens: int,
+    width: int,
+    intermediate_size: int,
+    num_layers: int,
+    num_heads: int,
+    activation: str,
+) -> Operands:
+    layers = [_encoder_layer_weights(draw, width, intermediate_size) for _ in range(num_layers)]
+    return {
+        "hidden": draw.array(batch, tokens, width),
+        "layers": draw.encoder(layers),
         "num_heads": num_heads,
         "activation": activation,
         "eps": 1e-6,

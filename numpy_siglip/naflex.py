@@ -152,8 +152,9 @@ class Siglip2VisionModel:
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
         batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
+        stages = PaddedStages(recorder, recorder.keeps, batch)
         last_hidden_state, pooler_output = self._forward(
-            batch, recorder, watch_layers=output_attentions, output_attentions=output_attentions
+            batch, stages, watch_layers=output_attentions, output_attentions=output_attentions
         )
         return BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
@@ -193,22 +194,19 @@ class Siglip2VisionModel:
         >>> model.trace(**inputs)["embeddings"].shape
         (1, 20, 33)
         """
-        stages: dict[str, np.ndarray] = {}
+        kept: dict[str, np.ndarray] = {}
         batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
-        self._forward(
-            batch, listener or stages.__setitem__, watch_layers=True, output_attentions=output_attentions
-        )
-        return stages
+        stages = PaddedStages(listener or kept.__setitem__, lambda _: True, batch)
+        self._forward(batch, stages, watch_layers=True, output_attentions=output_attentions)
+        return kept
 
     def _forward(
-        self, batch: PatchBatch, listener: Listener, *, watch_layers: bool, output_attentions: bool
+        self, batch: PatchBatch, stages: PaddedStages, *, watch_layers: bool, output_attentions: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         config, weights, ops = self.config, self._weights, self.ops
-        groups = batch.by_token_count()
-        stages = PaddedStages(listener, batch, num_groups=len(groups))
         tokens = np.zeros((*batch.patches.shape[:2], config.hidden_size), np.float32)
         pooled = np.zeros((len(tokens), config.hidden_size), np.float32)
-        for count, images in groups.items():
+        for count, images in batch.by_token_count().items():
             positions = np.empty((len(images), count, config.hidden_size), np.float32)
             for place, image in enumerate(images):
                 positions[place] = self._position_embedding(*batch.grids[image])

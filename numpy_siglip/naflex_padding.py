@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,24 +146,26 @@ class PaddedStages:
     ----------
     listener : callable
         Called with the name and the padded array of each stage, as soon as all groups have passed it.
+    wanted : callable
+        Whether the listener wants the stage of a name. Others are not put together.
     batch : PatchBatch
-    num_groups : int
 
     Examples
     --------
     >>> seen = {}
     >>> batch = PatchBatch(np.zeros((2, 3, 1)), [(1, 1), (1, 2)])
-    >>> stages = PaddedStages(seen.__setitem__, batch, num_groups=2)
+    >>> stages = PaddedStages(seen.__setitem__, lambda name: True, batch)
     >>> for image in (0, 1):
     ...     _ = stages.of([image])("embeddings", np.ones((1, image + 1, 1), np.float32))
     >>> seen["embeddings"][..., 0].tolist()
     [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     """
 
-    def __init__(self, listener: Listener, batch: PatchBatch, num_groups: int) -> None:
+    def __init__(self, listener: Listener, wanted: Callable[[str], bool], batch: PatchBatch) -> None:
         self._listener = listener
+        self._wanted = wanted
         self._batch_size, self._length = batch.patches.shape[:2]
-        self._num_groups = num_groups
+        self._num_groups = len(batch.by_token_count())
         self._waiting: dict[str, tuple[np.ndarray, int]] = {}
 
     def of(self, images: list[int]) -> Stage:
@@ -171,6 +173,8 @@ class PaddedStages:
         return Stage(lambda name, array: self._collect(images, name, array))
 
     def _collect(self, images: list[int], name: str, array: np.ndarray) -> None:
+        if not self._wanted(name):
+            return
         axes = token_axes(name, array)
         padded, passed = self._waiting.pop(name, (None, 0))
         if padded is None:

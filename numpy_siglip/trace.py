@@ -88,6 +88,10 @@ class LayerRecorder:
         self._states: dict[str, Any] = dict.fromkeys(["embeddings", *layers] if states else [])
         self._maps: dict[str, Any] = dict.fromkeys(maps_of_layers if maps else [])
 
+    def keeps(self, name: str) -> bool:
+        """Whether the stage of this name is one of those."""
+        return name in self._states or name in self._maps
+
     def __call__(self, name: str, array: np.ndarray) -> None:
         """Keep an array if its name is one of those."""
         for kept in (self._states, self._maps):

@@ -11,12 +11,13 @@ import tempfile
 import pytest
 
 import numpy_siglip
+import numpy_siglip.commands
 import numpy_siglip.kernels
 import numpy_siglip.layouts
 
 MODULES = sorted(
     module.name
-    for package in (numpy_siglip, numpy_siglip.kernels, numpy_siglip.layouts)
+    for package in (numpy_siglip, numpy_siglip.commands, numpy_siglip.kernels, numpy_siglip.layouts)
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     if not module.name.endswith("__main__")
 )

@@ -14,7 +14,6 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "numpy_siglip"
 KERNELS = REPOSITORY / "kernels"
-LAYOUTS = PACKAGE / "layouts"
 
 # The way of the data: a module may import from its own rank only what stands to its left, and
 # anything from the ranks above.
@@ -29,7 +28,7 @@ ORDER = [
     ["layouts.timm", "layouts.open_clip", "layouts.big_vision"],
     ["layouts.recognition"],
     ["layouts.description"],
-    ["image_pixels", "image_settings", "embeddings", "batches"],
+    ["image_pixels", "image_settings", "embeddings", "batches", "embedding_files"],
     ["config_section", "image_steps", "token_encoders"],
     ["vision_configuration", "text_configuration", "image_processing", "naflex_processing", "tokenizer"],
     ["configuration", "processor", "prompts"],
@@ -47,8 +46,9 @@ ORDER = [
     ["embed_files", "figures"],
     ["visualization"],
     ["commands.arguments", "commands.output"],
+    ["commands.image_files"],
     ["commands.embed", "commands.classify", "commands.inspect", "commands.validate", "commands.visualize"],
-    ["commands.warmup"],
+    ["commands.convert", "commands.warmup"],
     ["command_line"],
     ["__main__"],
 ]
@@ -62,6 +62,8 @@ def _imports(file: Path) -> list[tuple[int, str]]:
             found += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module] if node.module else [name.name for name in node.names]
+            if node.module == "commands":  # a folder, of which files are imported
+                names = [f"commands.{name.name}" for name in node.names]
             found += [(node.level, name) for name in names if not name.startswith("__")]
     return found
 
@@ -85,7 +87,8 @@ def test_kernels_init_is_only_words():
 
 def test_every_module_has_its_place_in_the_order():
     modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
-    modules |= {f"layouts.{file.stem}" for file in LAYOUTS.glob("*.py")} - {"layouts.__init__"}
+    for folder in ("commands", "layouts"):
+        modules |= {f"{folder}.{file.stem}" for file in (PACKAGE / folder).glob("[!_]*.py")}
     assert modules == {name for rank in ORDER for name in rank}
 
 

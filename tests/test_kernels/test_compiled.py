@@ -45,7 +45,8 @@ def _widened(value):
     if isinstance(value, np.ndarray):
         return value.astype(np.float64) if value.dtype.kind == "f" else value
     if isinstance(value, tuple):
-        return type(value)(*(_widened(part) for part in value))
+        parts = [_widened(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
 
 
