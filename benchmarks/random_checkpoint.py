@@ -13,9 +13,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from numpy_siglip.configuration import CONFIG_FILE, SiglipVisionConfig
-from numpy_siglip.image_processing import PREPROCESSOR_FILE, SiglipImageProcessor
+from numpy_siglip.image_processing import SiglipImageProcessor
+from numpy_siglip.image_steps import PREPROCESSOR_FILE
 from numpy_siglip.published import PUBLISHED_CHECKPOINTS
-from numpy_siglip.weights import vision_tensor_shapes
+from numpy_siglip.vision_weights import vision_tensor_shapes
 
 WEIGHTS_FILE = "model.safetensors"
 

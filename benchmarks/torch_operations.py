@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -123,12 +124,21 @@ def _attention_pooling(torch: Any, o: Operands) -> Callable[[], Any]:
 
 
 def _encoder_layer(torch: Any, o: Operands) -> Callable[[], Any]:
-    norm1, stacked, out_proj, norm2, fc1, fc2 = o["weights"]
+    layer = _layer(torch, o["weights"], o)
+    return lambda: layer(o["hidden"])
+
+
+def _encoder(torch: Any, o: Operands) -> Callable[[], Any]:
+    layers = [_layer(torch, weights, o) for weights in o["layers"]]
+    return lambda: functools.reduce(lambda hidden, layer: layer(hidden), layers, o["hidden"])
+
+
+def _layer(torch: Any, weights: Any, o: Operands) -> Callable[[Any], Any]:
+    norm1, stacked, out_proj, norm2, fc1, fc2 = weights
     functional, width = torch.nn.functional, o["hidden"].shape[-1]
     activate = _activation(torch, o["activation"])
 
-    def call() -> Any:
-        hidden = o["hidden"]
+    def call(hidden: Any) -> Any:
         normed = functional.layer_norm(hidden, (width,), *norm1, o["eps"])
         parts = functional.linear(normed, *stacked).chunk(3, dim=-1)
         parts = [part.unflatten(2, (o["num_heads"], -1)).transpose(1, 2) for part in parts]
@@ -144,6 +154,7 @@ _OPERATIONS: dict[str, Callable[[Any, Operands], Callable[[], Any]]] = {
     "activation": lambda torch, o: lambda: _activation(torch, o["name"])(o["x"]),
     "attention": _attention,
     "attention_pooling": _attention_pooling,
+    "encoder": _encoder,
     "encoder_layer": _encoder_layer,
     "gelu_exact": lambda torch, o: lambda: _activation(torch, "gelu")(o["x"]),
     "gelu_tanh": lambda torch, o: lambda: _activation(torch, "gelu_pytorch_tanh")(o["x"]),

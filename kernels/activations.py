@@ -241,7 +241,7 @@ def _activate_rarer(code: int, x: Vector) -> Vector:
     elif code == MISH:
         y = _mish(x)
     elif code == SQRTSOFTPLUS:
-        y = square_root(_softplus(x))
+        y = square_root(softplus_vector(x))
     return y
 
 
@@ -251,7 +251,7 @@ def _clip(x: Vector, low: float, high: float) -> Vector:
 
 
 @part
-def _softplus(x: Vector) -> Vector:
+def softplus_vector(x: Vector) -> Vector:
     """max(x, 0) + log(1 + exp(-|x|)), whose exponential cannot overflow."""
     return select(x < _ZERO, _ZERO, x) + log1p_small(exp_flushed(_ZERO - absolute(x)))
 

@@ -30,10 +30,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .attention_product import HeadStrides, attend, plan_attention
+from .attention_packing import AttentionPlan, HeadStrides, pack_keys_and_values, plan_attention
+from .attention_product import attend
+from .compilation import kernel
 from .cost import Cost, float32_traffic
 from .runtime import NOTHING, Runtime
 from .softmax import softmax_cost, softmax_reference
+from .threads import counters_of_a_kernel
 
 
 def split_heads(x: np.ndarray, num_heads: int) -> np.ndarray:
@@ -144,20 +147,47 @@ def attention(
     out = runtime.empty(batch, queries, width)
     maps = runtime.empty(batch, num_heads, queries, plan.keys) if return_attention else None
     runtime.run(
-        attend,
+        pack_and_attend,
         *_strided(query),
         *_strided(key),
         *_strided(value),
         out.reshape(-1),
-        width,
-        1,
         NOTHING if maps is None else maps.reshape(-1),
         runtime.empty(batch * num_heads * plan.key_size),
         runtime.empty(batch * num_heads * plan.value_size),
         runtime.empty(runtime.threads * plan.own_size),
         plan,
+        kernels=2,
     )
     return out, maps
+
+
+@kernel
+def pack_and_attend(
+    query: np.ndarray,
+    query_strides: HeadStrides,
+    key: np.ndarray,
+    key_strides: HeadStrides,
+    value: np.ndarray,
+    value_strides: HeadStrides,
+    out: np.ndarray,
+    maps: np.ndarray,
+    packed_keys: np.ndarray,
+    packed_values: np.ndarray,
+    own: np.ndarray,
+    plan: AttentionPlan,
+    progress: np.ndarray,
+    thread: int,
+) -> None:
+    """Call the two kernels of attention, one after the other, for a plain result."""
+    pack_keys_and_values(
+        key, key_strides, value, value_strides, packed_keys, packed_values, plan, progress, thread
+    )
+    width, plain = plan.num_heads * plan.head_dim, np.int64(1)
+    attend(
+        query, query_strides, packed_keys, packed_values, out, width, plain, maps, own, plan,
+        progress[counters_of_a_kernel(progress[0]) :], thread,
+    )  # fmt: skip
 
 
 def _strided(x: np.ndarray) -> tuple[np.ndarray, HeadStrides]:

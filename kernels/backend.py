@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .activations import activation, activation_reference
 from .attention import attention, attention_reference
 from .attention_pooling import (
     attention_pooling,
@@ -20,13 +21,19 @@ from .attention_pooling import (
     fold_attention_pooling,
     prepare_attention_pooling_reference,
 )
+from .encoder import PackedEncoder, encoder, encoder_reference, prepare_encoder_reference
 from .encoder_layer import encoder_layer, encoder_layer_reference
+from .l2_normalize import l2_normalize, l2_normalize_reference
 from .layer_norm import layer_norm, layer_norm_reference
 from .linear import linear, linear_reference, prepare_linear_reference
+from .mean_pooling import mean_pooling, mean_pooling_reference
 from .packing import pack_linear
 from .patch_embedding import patch_embedding, patch_embedding_reference
 from .position_embedding import position_embedding, position_embedding_reference
 from .runtime import Runtime
+from .sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
+from .similarity import similarity, similarity_reference
+from .token_embedding import token_embedding, token_embedding_reference
 
 Attended = tuple[np.ndarray, "np.ndarray | None"]
 
@@ -43,12 +50,14 @@ class Backend(NamedTuple):
     """(weight, bias) -> prepared weights, once a model is loaded."""
     prepare_attention_pooling: Callable[..., Any]
     """(probe, in_projection, out_projection, num_heads) -> prepared weights"""
+    prepare_encoder: Callable[..., Any]
+    """(layers) -> prepared layers"""
     linear: Callable[..., np.ndarray]
     """(x, weights, activation=None, residual=None) -> y"""
     patch_embedding: Callable[..., np.ndarray]
     """(pixels, weights, position, patch_size) -> tokens"""
     position_embedding: Callable[..., np.ndarray]
-    """(position, rows, columns) -> resampled position"""
+    """(position, rows, columns, interpolation="bicubic") -> resampled position"""
     layer_norm: Callable[..., np.ndarray]
     """(x, weight, bias, eps) -> y"""
     attention: Callable[..., Attended]
@@ -57,6 +66,20 @@ class Backend(NamedTuple):
     """(hidden, weights, num_heads, return_attention=False) -> pooled, attention"""
     encoder_layer: Callable[..., np.ndarray]
     """(hidden, weights, num_heads, activation, eps) -> hidden"""
+    encoder: Callable[..., np.ndarray]
+    """(hidden, prepared layers, num_heads, activation, eps) -> hidden"""
+    mean_pooling: Callable[..., np.ndarray]
+    """(x) -> y"""
+    token_embedding: Callable[..., np.ndarray]
+    """(ids, table, position) -> tokens"""
+    l2_normalize: Callable[..., np.ndarray]
+    """(x) -> y"""
+    similarity: Callable[..., np.ndarray]
+    """(x, y, scale, bias) -> logits"""
+    sigmoid_loss: Callable[..., np.ndarray]
+    """(logits) -> loss of each row"""
+    activation: Callable[..., np.ndarray]
+    """(x, name) -> y"""
 
 
 def numpy_backend(threads: int | None = None) -> Backend:
@@ -78,6 +101,7 @@ def numpy_backend(threads: int | None = None) -> Backend:
         keeps_weights=True,
         prepare_linear=prepare_linear_reference,
         prepare_attention_pooling=prepare_attention_pooling_reference,
+        prepare_encoder=prepare_encoder_reference,
         linear=linear_reference,
         patch_embedding=patch_embedding_reference,
         position_embedding=position_embedding_reference,
@@ -85,6 +109,13 @@ def numpy_backend(threads: int | None = None) -> Backend:
         attention=attention_reference,
         attention_pooling=attention_pooling_reference,
         encoder_layer=encoder_layer_reference,
+        encoder=encoder_reference,
+        mean_pooling=mean_pooling_reference,
+        token_embedding=token_embedding_reference,
+        l2_normalize=l2_normalize_reference,
+        similarity=similarity_reference,
+        sigmoid_loss=sigmoid_loss_reference,
+        activation=activation_reference,
     )
 
 
@@ -105,6 +136,7 @@ def numba_backend(threads: int | None = None) -> Backend:
         keeps_weights=False,
         prepare_linear=partial(pack_linear, runtime),
         prepare_attention_pooling=partial(fold_attention_pooling, runtime),
+        prepare_encoder=PackedEncoder,
         linear=partial(linear, runtime),
         patch_embedding=partial(patch_embedding, runtime),
         position_embedding=partial(position_embedding, runtime),
@@ -112,6 +144,13 @@ def numba_backend(threads: int | None = None) -> Backend:
         attention=partial(attention, runtime),
         attention_pooling=partial(attention_pooling, runtime),
         encoder_layer=partial(encoder_layer, runtime),
+        encoder=partial(encoder, runtime),
+        mean_pooling=partial(mean_pooling, runtime),
+        token_embedding=partial(token_embedding, runtime),
+        l2_normalize=partial(l2_normalize, runtime),
+        similarity=partial(similarity, runtime),
+        sigmoid_loss=partial(sigmoid_loss, runtime),
+        activation=partial(activation, runtime),
     )
 
 

@@ -4,14 +4,15 @@ A mathematical library chooses its code by the processor, and its last bits with
 functions are written in additions, multiplications, divisions and fused multiply-adds alone, each of
 which has one correct result. Errors against float64, over every float32, in units in the last place:
 
-==============  =====  ===========================================================================
+=============== =====  ==========================================================================
 exp             1.1    also where the result is subnormal
 exp_flushed     1.1    where the result is between 2^-126 and 2^127
+exp_of_negative 1.1    likewise, for x <= 0
 tanh            1.4
 erf             1.3
 erfc            6      where the result is normal
 log1p_small     2.0    for 0 <= x <= 1
-==============  =====  ===========================================================================
+=============== =====  ==========================================================================
 
 NaN gives NaN. Coefficients are least-squares fits, weighted to even out the relative error, on Chebyshev
 points of the intervals given beside them.
@@ -22,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compilation import part
-from .vector import Vector, absolute, exponent_from, fma, select
+from .vector import EXPONENT_BIAS, Vector, absolute, exponent_from, fma, select
 
 _f = np.float32
 _ZERO, _HALF, _ONE, _TWO = _f(0), _f(0.5), _f(1), _f(2)
@@ -31,7 +32,8 @@ _INFINITY = _f(np.inf)
 # x = n ln 2 + r. The first part of ln 2 has so few bits that its product with n is exact.
 _LOG2_E = _f(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = _f(0.693359375), _f(-2.1219444e-4)
-_TO_WHOLE = _f(1.5 * 2**23)  # added to a number of at most 2^22, it leaves the nearest whole number
+# Added to a small number, it leaves the nearest whole number, as the exponent of a float32 counts it.
+_TO_WHOLE = _f(1.5 * 2**23 + EXPONENT_BIAS)
 _EXP_LOWEST, _EXP_HIGHEST = _f(-103.97208), _f(88.72284)
 _EXPONENT_LOWEST, _EXPONENT_HIGHEST = _f(-88), _f(89)  # where n is -127 and 128
 
@@ -57,8 +59,13 @@ def exp_flushed(x: Vector) -> Vector:
 
     n is kept between -127 and 128, which as exponents of a float32 mean 0 and infinity.
     """
+    return exp_of_negative(select(x > _EXPONENT_HIGHEST, _EXPONENT_HIGHEST, x))
+
+
+@part
+def exp_of_negative(x: Vector) -> Vector:
+    """`exp_flushed` of what is known to be at most 0 (or NaN), which saves a comparison."""
     x = select(x < _EXPONENT_LOWEST, _EXPONENT_LOWEST, x)
-    x = select(x > _EXPONENT_HIGHEST, _EXPONENT_HIGHEST, x)
     shifted = fma(x, _LOG2_E, _TO_WHOLE)
     return _exp_of_rest(x, shifted - _TO_WHOLE) * exponent_from(shifted)
 
@@ -72,7 +79,7 @@ def _exp_of_rest(x: Vector, n: Vector) -> Vector:
     p = fma(p, r, _f(0.041666206))
     p = fma(p, r, _f(0.166665182))
     p = fma(p, r, _HALF)
-    return fma(p * r, r, r) + _ONE
+    return fma(fma(p, r, _ONE), r, _ONE)
 
 
 @part

@@ -16,7 +16,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+from numba.np.arrayobj import make_array, populate_array
 
+from .cost import FLOAT32_BYTES
 from .vector import LANES
 
 _FLOAT, _INT, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
@@ -68,6 +70,26 @@ def _shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
 def address_of(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
     """Address of an element of a flat float32 array."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+
+@intrinsic
+def array_at(typing_context: Any, address: Any, size: Any) -> Any:
+    kind = types.Array(types.float32, 1, "C")
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, count = arguments
+        array = make_array(kind)(context, builder)
+        populate_array(
+            array,
+            data=builder.inttoptr(place, _FLOAT.as_pointer()),
+            shape=[count],
+            strides=[ir.Constant(INDEX, FLOAT32_BYTES)],
+            itemsize=ir.Constant(INDEX, FLOAT32_BYTES),
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return kind(types.intp, types.intp), code
 
 
 def emit_load(builder: Any, address: Any) -> Any:
@@ -141,7 +163,7 @@ def _elementwise(name: str, emit: Callable[..., Any]) -> Any:
 
 
 def _exponent_from(builder: Any, shifted: Any) -> Any:
-    whole = builder.add(builder.bitcast(shifted, _INTS), _constant(127, _INTS))
+    whole = builder.bitcast(shifted, _INTS)
     return builder.bitcast(builder.shl(whole, _constant(23, _INTS)), FLOATS)
 
 

@@ -27,24 +27,16 @@ Source
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .activations import IDENTITY, activation_code
 from .attention import attention_cost, attention_reference
-from .attention_product import AttentionPlan, HeadStrides, attend, plan_attention
-from .compilation import kernel, routine
 from .cost import Cost, float32_traffic
-from .layer_norm import layer_norm_cost, layer_norm_reference, normalise_rows
+from .layer_kernel import layer_operands, run_layers, table_of
+from .layer_norm import layer_norm_cost, layer_norm_reference
 from .linear import linear_cost, linear_reference
-from .matrix_product import Plan, multiply, plan_product
-from .packing import round_up
-from .runtime import Runtime, flat
-from .threads import counters_of_a_kernel
-from .tile import tile_of_this_machine
-from .vector import LANES
+from .runtime import Runtime
 
 
 class LayerNormWeights(NamedTuple):
@@ -129,79 +121,6 @@ def encoder_layer_cost(
 # ----------------------------------------------------------------------------------------- compiled
 
 
-_KERNELS = 7
-"""What one layer calls."""
-
-_ROWS_AT_A_TIME = 256
-"""A batch goes through a layer in pieces of at most this many rows, or of one image. What one operation wrote
-is then still in the second level of cache when the next one reads it, and the memory for it is that of one
-piece. Weights are read once more for each piece, but they are fetched ahead."""
-
-
-class LayerPlan(NamedTuple):
-    """Plans of the parts of a layer, and where their arrays lie in one piece of memory."""
-
-    query_key_value: Plan
-    attention: AttentionPlan
-    out_proj: Plan
-    fc1: Plan
-    fc2: Plan
-    normed: int
-    """Begin of the normalised rows, and so on; each array ends where the next begins."""
-    projected: int
-    heads: int
-    middle: int
-    """The residual stream between the two halves of the layer."""
-    activated: int
-    keys: int
-    values: int
-    attending: int
-    multiplying: int
-    end: int
-
-
-@functools.lru_cache(maxsize=64)
-def plan_layer(
-    batch: int, tokens: int, width: int, intermediate_size: int, num_heads: int, threads: int
-) -> LayerPlan:
-    """Sizes of the parts of a layer.
-
-    Examples
-    --------
-    >>> plan = plan_layer(batch=1, tokens=2, width=8, intermediate_size=16, num_heads=2, threads=1)
-    >>> plan.middle - plan.heads == plan.projected - plan.normed, plan.heads - plan.projected
-    (True, 48)
-    """
-    rows, tile = batch * tokens, tile_of_this_machine()
-    query_key_value = plan_product(rows, width, 3 * width, tile, threads)
-    out_proj = plan_product(rows, width, width, tile, threads)
-    fc1 = plan_product(rows, width, intermediate_size, tile, threads)
-    fc2 = plan_product(rows, intermediate_size, width, tile, threads)
-    products = (query_key_value, out_proj, fc1, fc2)
-    attention = plan_attention(batch, tokens, tokens, width, num_heads)
-    sizes = {
-        "normed": out_proj.packed_size,
-        "projected": rows * 3 * width,
-        "heads": out_proj.packed_size,
-        "middle": rows * width,
-        "activated": fc2.packed_size,
-        "keys": batch * num_heads * attention.key_size,
-        "values": batch * num_heads * attention.value_size,
-        "attending": threads * attention.own_size,
-        "multiplying": threads * max(plan.tiles_size for plan in products) + out_proj.packed_size,
-    }
-    ends = np.cumsum([round_up(size, LANES) for size in sizes.values()]).tolist()  # at cache lines
-    return LayerPlan(
-        query_key_value=query_key_value,
-        attention=attention,
-        out_proj=out_proj,
-        fc1=fc1,
-        fc2=fc2,
-        **dict(zip(sizes, [0, *ends], strict=False)),
-        end=ends[-1],
-    )
-
-
 def encoder_layer(
     runtime: Runtime,
     hidden: np.ndarray,
@@ -237,139 +156,5 @@ def encoder_layer(
     >>> encoder_layer(runtime, np.array([[[1.0, 2.0]]]), weights, 1, "relu", eps=0.1).tolist()
     [[[1.0, 2.0]]]
     """
-    batch, tokens, width = hidden.shape
-    out = runtime.empty(batch, tokens, width)
-    if not out.size:
-        return out
-    images = min(batch, max(1, _ROWS_AT_A_TIME // tokens))
-    sizes = (tokens, width, weights.fc1.out_features, num_heads, runtime.threads)
-    plan = plan_layer(images, *sizes)
-    rest = plan_layer(batch % images or images, *sizes)
-    pieces = -(-batch // images)
-    runtime.run(
-        encode,
-        flat(hidden),
-        *(flat(vector) for norm in (weights.layer_norm1, weights.layer_norm2) for vector in norm),
-        *weights.query_key_value[:2],
-        *weights.out_proj[:2],
-        *weights.fc1[:2],
-        *weights.fc2[:2],
-        activation_code(activation),
-        np.float32(eps),
-        runtime.empty(plan.end),
-        out.reshape(-1),
-        plan,
-        rest,
-        kernels=pieces * _KERNELS,
-    )
-    return out
-
-
-@kernel
-def encode(
-    hidden: np.ndarray,
-    norm1_weight: np.ndarray,
-    norm1_bias: np.ndarray,
-    norm2_weight: np.ndarray,
-    norm2_bias: np.ndarray,
-    qkv_panels: np.ndarray,
-    qkv_bias: np.ndarray,
-    out_panels: np.ndarray,
-    out_bias: np.ndarray,
-    fc1_panels: np.ndarray,
-    fc1_bias: np.ndarray,
-    fc2_panels: np.ndarray,
-    fc2_bias: np.ndarray,
-    activation: int,
-    eps: float,
-    memory: np.ndarray,
-    out: np.ndarray,
-    plan: LayerPlan,
-    rest: LayerPlan,
-    progress: np.ndarray,
-    thread: int,
-) -> None:
-    """Take some images at a time through the whole layer; the last ones by a plan of their own."""
-    counters = _KERNELS * counters_of_a_kernel(progress[0])
-    pieces = progress.size // counters
-    size = plan.attention.batch * plan.attention.queries * norm1_weight.size
-    for piece in range(pieces):
-        _encode_some(
-            hidden[piece * size : (piece + 1) * size],
-            norm1_weight, norm1_bias, norm2_weight, norm2_bias, qkv_panels, qkv_bias, out_panels, out_bias,
-            fc1_panels, fc1_bias, fc2_panels, fc2_bias, activation, eps, memory,
-            out[piece * size : (piece + 1) * size],
-            plan if piece < pieces - 1 else rest,
-            progress[piece * counters :],
-            thread,
-        )  # fmt: skip
-
-
-@routine
-def _encode_some(
-    hidden: np.ndarray,
-    norm1_weight: np.ndarray,
-    norm1_bias: np.ndarray,
-    norm2_weight: np.ndarray,
-    norm2_bias: np.ndarray,
-    qkv_panels: np.ndarray,
-    qkv_bias: np.ndarray,
-    out_panels: np.ndarray,
-    out_bias: np.ndarray,
-    fc1_panels: np.ndarray,
-    fc1_bias: np.ndarray,
-    fc2_panels: np.ndarray,
-    fc2_bias: np.ndarray,
-    activation: int,
-    eps: float,
-    memory: np.ndarray,
-    out: np.ndarray,
-    plan: LayerPlan,
-    progress: np.ndarray,
-    thread: int,
-) -> None:
-    """Call the kernels of the parts; each returns when all threads are done with it.
-
-    What only a product reads is written packed.
-    """
-    width, inner = norm1_weight.size, fc1_bias.size
-    rows = hidden.size // width
-    tokens = plan.attention.queries
-    panel_rows = plan.out_proj.tile_rows
-    normed = memory[plan.normed : plan.projected]
-    projected = memory[plan.projected : plan.heads]
-    heads = memory[plan.heads : plan.middle]
-    middle = memory[plan.middle : plan.middle + hidden.size]
-    activated = memory[plan.activated : plan.keys]
-    own = memory[plan.multiplying : plan.end]
-    width16, inner16 = plan.fc1.row_size, plan.fc2.row_size
-    heads_are_packed = np.int64(plan.attention.head_dim % LANES == 0)
-    heads_size, heads_rows = (width16, panel_rows) if heads_are_packed else (width, 1)
-
-    counters = counters_of_a_kernel(progress[0])
-    # Not as literals, for each combination of which Numba would compile another product.
-    identity, plain, packed = np.int64(IDENTITY), np.int64(1), np.int64(1)
-
-    normalise_rows(hidden, norm1_weight, norm1_bias, eps, normed, width, width16, panel_rows,
-                   progress[0 * counters :], thread)  # fmt: skip
-    multiply(normed, packed, rows, width, qkv_panels, qkv_bias, 3 * width, identity, hidden[:0],
-             projected, 3 * width, plain,
-             own, plan.query_key_value, progress[1 * counters :], thread)  # fmt: skip
-    attend(projected, HeadStrides(0 * width, 3 * width * tokens, 3 * width),
-           projected, HeadStrides(1 * width, 3 * width * tokens, 3 * width),
-           projected, HeadStrides(2 * width, 3 * width * tokens, 3 * width),
-           heads, heads_size, heads_rows,
-           hidden[:0], memory[plan.keys : plan.values], memory[plan.values : plan.attending],
-           memory[plan.attending : plan.multiplying], plan.attention,
-           progress[2 * counters :], thread)  # fmt: skip
-    multiply(heads, heads_are_packed, rows, width, out_panels, out_bias, width, identity, hidden,
-             middle, width, plain,
-             own, plan.out_proj, progress[3 * counters :], thread)  # fmt: skip
-    normalise_rows(middle, norm2_weight, norm2_bias, eps, normed, width, width16, panel_rows,
-                   progress[4 * counters :], thread)  # fmt: skip
-    multiply(normed, packed, rows, width, fc1_panels, fc1_bias, inner, activation, hidden[:0],
-             activated, inner16, panel_rows,
-             own, plan.fc1, progress[5 * counters :], thread)  # fmt: skip
-    multiply(activated, packed, rows, inner, fc2_panels, fc2_bias, width, identity, middle,
-             out, width, plain,
-             own, plan.fc2, progress[6 * counters :], thread)  # fmt: skip
+    operands = layer_operands(weights)
+    return run_layers(runtime, hidden, table_of([operands]), num_heads, activation, eps)

@@ -189,13 +189,13 @@ def _finish_tile(
 ) -> None:
     """Add the bias to the sums of a tile, activate, add the residual, and put the result in its place."""
     residual_rows = residual.size // out_features
+    added_row = first_row % residual_rows if residual_rows > 0 else 0
+    target = row_place(first_row, out_row_size, out_panel_rows) + first_feature * out_panel_rows
+    # A tile begins where a packed panel begins, so the rows of both are neighbours.
+    step = out_row_size if out_panel_rows == 1 else BLOCK
     whole = features & -LANES
     for r in range(height):
-        row = first_row + r
-        target = row_place(row, out_row_size, out_panel_rows) + first_feature * out_panel_rows
-        added = first_feature
-        if residual_rows > 0:
-            added += row % residual_rows * out_features
+        added = added_row * out_features + first_feature
         for j in range(0, whole, LANES):
             y = load(own, tile + r * columns + j) + load(bias, first_feature + j)
             if activation != IDENTITY:
@@ -214,3 +214,7 @@ def _finish_tile(
                 store_part(out, target + whole, y, count)
             else:  # a packed row is filled up with what is finite
                 store(out, target + whole * out_panel_rows, y)
+        target += step
+        added_row += 1
+        if added_row == residual_rows:
+            added_row = 0

@@ -15,6 +15,7 @@ from .activations import activation, activation_cost, activation_reference
 from .attention import attention, attention_cost, attention_reference
 from .attention_pooling import attention_pooling, attention_pooling_cost, attention_pooling_reference
 from .cost import Cost
+from .encoder import encoder, encoder_cost, encoder_reference
 from .encoder_layer import encoder_layer, encoder_layer_cost, encoder_layer_reference
 from .gelu import (
     gelu_exact,
@@ -25,8 +26,10 @@ from .gelu import (
     gelu_tanh_reference,
 )
 from .image_to_patches import image_to_patches, image_to_patches_cost, image_to_patches_reference
+from .l2_normalize import l2_normalize, l2_normalize_cost, l2_normalize_reference
 from .layer_norm import layer_norm, layer_norm_cost, layer_norm_reference
 from .linear import linear, linear_cost, linear_reference
+from .mean_pooling import mean_pooling, mean_pooling_cost, mean_pooling_reference
 from .patch_embedding import patch_embedding, patch_embedding_cost, patch_embedding_reference
 from .position_embedding import position_embedding, position_embedding_cost, position_embedding_reference
 from .sampling import (
@@ -35,14 +38,23 @@ from .sampling import (
     attention_pooling_operands,
     elements_operands,
     encoder_layer_operands,
+    encoder_operands,
     image_to_patches_operands,
     layer_norm_operands,
     linear_operands,
+    mean_pooling_operands,
     patch_embedding_operands,
     position_embedding_operands,
+    rows_operands,
+    sigmoid_loss_operands,
+    similarity_operands,
     softmax_operands,
+    token_embedding_operands,
 )
+from .sigmoid_loss import sigmoid_loss, sigmoid_loss_cost, sigmoid_loss_reference
+from .similarity import similarity, similarity_cost, similarity_reference
 from .softmax import softmax, softmax_cost, softmax_reference
+from .token_embedding import token_embedding, token_embedding_cost, token_embedding_reference
 
 Shape = dict[str, Any]
 
@@ -63,7 +75,7 @@ class Op:
     check_shapes: tuple[Shape, ...]
     """Small and awkward: every axis at one, odd, and not a multiple of anything."""
     model_shapes: dict[str, Shape]
-    """The shapes of one image in published models, by model."""
+    """The shapes of one image, of one text or of a batch of both in published models, by model."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,8 @@ _IMAGE_CHECKS: tuple[Shape, ...] = (
     {"batch": 2, "channels": 2, "height": 10, "width": 5, "patch_size": 5},
 )
 
+_ANTIALIASED: Shape = {"interpolation": "antialiased_bilinear"}
+
 _LAYER_CHECK: Shape = {"intermediate_size": 7, "activation": "gelu_pytorch_tanh"}
 
 OPS: tuple[Op, ...] = (
@@ -168,6 +182,10 @@ OPS: tuple[Op, ...] = (
             {"side": 2, "rows": 2, "columns": 2, "hidden_size": 3},
             {"side": 7, "rows": 3, "columns": 11, "hidden_size": 5},
             {"side": 14, "rows": 29, "columns": 6, "hidden_size": 2},
+            {**_ANTIALIASED, "side": 1, "rows": 2, "columns": 1, "hidden_size": 3},
+            {**_ANTIALIASED, "side": 5, "rows": 5, "columns": 5, "hidden_size": 1},
+            {**_ANTIALIASED, "side": 7, "rows": 1, "columns": 23, "hidden_size": 17},
+            {**_ANTIALIASED, "side": 16, "rows": 13, "columns": 5, "hidden_size": 2},
         ),
         model_shapes=_shapes_of_models(
             lambda m: {
@@ -246,6 +264,18 @@ OPS: tuple[Op, ...] = (
         ),
     ),
     Op(
+        name="mean_pooling",
+        reference=mean_pooling_reference,
+        compiled=mean_pooling,
+        operands=mean_pooling_operands,
+        cost=mean_pooling_cost,
+        check_shapes=(
+            {"batch": 1, "tokens": 1, "width": 1},
+            {"batch": 3, "tokens": 7, "width": 33},
+        ),
+        model_shapes=_shapes_of_models(lambda m: {"batch": 1, "tokens": m.tokens, "width": m.hidden_size}),
+    ),
+    Op(
         name="encoder_layer",
         reference=encoder_layer_reference,
         compiled=encoder_layer,
@@ -261,6 +291,28 @@ OPS: tuple[Op, ...] = (
                 "tokens": m.tokens,
                 "width": m.hidden_size,
                 "intermediate_size": m.intermediate_size,
+                "num_heads": m.num_heads,
+                "activation": "gelu_pytorch_tanh",
+            }
+        ),
+    ),
+    Op(
+        name="encoder",
+        reference=encoder_reference,
+        compiled=encoder,
+        operands=encoder_operands,
+        cost=encoder_cost,
+        check_shapes=(
+            {**_LAYER_CHECK, "batch": 1, "tokens": 1, "width": 2, "num_heads": 1, "num_layers": 1},
+            {**_LAYER_CHECK, "batch": 3, "tokens": 5, "width": 33, "num_heads": 3, "num_layers": 3},
+        ),
+        model_shapes=_shapes_of_models(
+            lambda m: {
+                "batch": 1,
+                "tokens": m.tokens,
+                "width": m.hidden_size,
+                "intermediate_size": m.intermediate_size,
+                "num_layers": 2,
                 "num_heads": m.num_heads,
                 "activation": "gelu_pytorch_tanh",
             }
@@ -294,5 +346,50 @@ OPS: tuple[Op, ...] = (
         model_shapes=_shapes_of_models(
             lambda m: {"elements": m.tokens * m.intermediate_size, "name": "quick_gelu"}
         ),
+    ),
+    Op(
+        name="token_embedding",
+        reference=token_embedding_reference,
+        compiled=token_embedding,
+        operands=token_embedding_operands,
+        cost=token_embedding_cost,
+        check_shapes=(
+            {"batch": 1, "tokens": 1, "vocab_size": 1, "width": 1},
+            {"batch": 3, "tokens": 5, "vocab_size": 7, "width": 33},
+        ),
+        model_shapes=_shapes_of_models(
+            lambda m: {"batch": 1, "tokens": 64, "vocab_size": 32000, "width": m.hidden_size}
+        ),
+    ),
+    Op(
+        name="l2_normalize",
+        reference=l2_normalize_reference,
+        compiled=l2_normalize,
+        operands=rows_operands,
+        cost=l2_normalize_cost,
+        check_shapes=({"rows": 1, "width": 1}, {"rows": 9, "width": 7}, {"rows": 2, "width": 1152}),
+        model_shapes=_shapes_of_models(lambda m: {"rows": 64, "width": m.hidden_size}),
+    ),
+    Op(
+        name="similarity",
+        reference=similarity_reference,
+        compiled=similarity,
+        operands=similarity_operands,
+        cost=similarity_cost,
+        check_shapes=(
+            {"rows": 1, "columns": 1, "width": 1},
+            {"rows": 5, "columns": 3, "width": 33},
+            {"rows": 17, "columns": 50, "width": 20},
+        ),
+        model_shapes=_shapes_of_models(lambda m: {"rows": 64, "columns": 1000, "width": m.hidden_size}),
+    ),
+    Op(
+        name="sigmoid_loss",
+        reference=sigmoid_loss_reference,
+        compiled=sigmoid_loss,
+        operands=sigmoid_loss_operands,
+        cost=sigmoid_loss_cost,
+        check_shapes=({"rows": 1}, {"rows": 9}, {"rows": 33}),
+        model_shapes={"a batch of 256": {"rows": 256}},
     ),
 )

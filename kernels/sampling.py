@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .attention_pooling import fold_attention_pooling, prepare_attention_pooling_reference
+from .encoder import PackedEncoder, prepare_encoder_reference
 from .encoder_layer import EncoderLayerWeights, LayerNormWeights
 from .linear import LinearWeights, prepare_linear_reference
 from .packing import pack_linear
@@ -44,6 +45,10 @@ class Sampler:
         """Normally distributed numbers of this standard deviation."""
         return (self._generator.standard_normal(shape) * scale).astype(self._dtype)
 
+    def ids(self, *shape: int, below: int) -> np.ndarray:
+        """Whole numbers from 0 on, all below a limit alike."""
+        return self._generator.integers(below, size=shape)
+
     def affine(self, out_features: int, in_features: int) -> LinearWeights:
         """Weights that keep the size of what they multiply, and a bias."""
         weight = self.array(out_features, in_features, scale=in_features**-0.5)
@@ -55,6 +60,10 @@ class Sampler:
         if self._runtime is None:
             return prepare_linear_reference(*weights)
         return pack_linear(self._runtime, *weights)
+
+    def encoder(self, layers: list[EncoderLayerWeights]) -> Any:
+        """A stack of layers whose linear maps are prepared."""
+        return prepare_encoder_reference(layers) if self._runtime is None else PackedEncoder(layers)
 
     def attention_pooling(self, width: int, num_heads: int) -> Any:
         """A probe and projections, prepared."""
@@ -83,9 +92,14 @@ def patch_embedding_operands(
 
 
 def position_embedding_operands(
-    draw: Sampler, *, side: int, rows: int, columns: int, hidden_size: int
+    draw: Sampler, *, side: int, rows: int, columns: int, hidden_size: int, interpolation: str = "bicubic"
 ) -> Operands:
-    return {"position": draw.array(side * side, hidden_size), "rows": rows, "columns": columns}
+    return {
+        "position": draw.array(side * side, hidden_size),
+        "rows": rows,
+        "columns": columns,
+        "interpolation": interpolation,
+    }
 
 
 def layer_norm_operands(draw: Sampler, *, rows: int, width: int) -> Operands:
@@ -148,6 +162,22 @@ def attention_pooling_operands(
     }
 
 
+def _encoder_layer_weights(draw: Sampler, width: int, intermediate_size: int) -> EncoderLayerWeights:
+    norms = [LayerNormWeights(draw.array(width), draw.array(width)) for _ in range(2)]
+    return EncoderLayerWeights(
+        layer_norm1=norms[0],
+        query_key_value=draw.linear(3 * width, width),
+        out_proj=draw.linear(width, width),
+        layer_norm2=norms[1],
+        fc1=draw.linear(intermediate_size, width),
+        fc2=draw.linear(width, intermediate_size),
+    )
+
+
+def mean_pooling_operands(draw: Sampler, *, batch: int, tokens: int, width: int) -> Operands:
+    return {"x": draw.array(batch, tokens, width)}
+
+
 def encoder_layer_operands(
     draw: Sampler,
     *,
@@ -158,15 +188,7 @@ def encoder_layer_operands(
     num_heads: int,
     activation: str,
 ) -> Operands:
-    norms = [LayerNormWeights(draw.array(width), draw.array(width)) for _ in range(2)]
-    weights = EncoderLayerWeights(
-        layer_norm1=norms[0],
-        query_key_value=draw.linear(3 * width, width),
-        out_proj=draw.linear(width, width),
-        layer_norm2=norms[1],
-        fc1=draw.linear(intermediate_size, width),
-        fc2=draw.linear(width, intermediate_size),
-    )
+    weights = _encoder_layer_weights(draw, width, intermediate_size)
     return {
         "hidden": draw.array(batch, tokens, width),
         "weights": weights,
@@ -174,6 +196,50 @@ def encoder_layer_operands(
         "activation": activation,
         "eps": 1e-6,
     }
+
+
+def encoder_operands(
+    draw: Sampler,
+    *,
+    batch: int,
+    tokens: int,
+    width: int,
+    intermediate_size: int,
+    num_layers: int,
+    num_heads: int,
+    activation: str,
+) -> Operands:
+    layers = [_encoder_layer_weights(draw, width, intermediate_size) for _ in range(num_layers)]
+    return {
+        "hidden": draw.array(batch, tokens, width),
+        "layers": draw.encoder(layers),
+        "num_heads": num_heads,
+        "activation": activation,
+        "eps": 1e-6,
+    }
+
+
+def token_embedding_operands(
+    draw: Sampler, *, batch: int, tokens: int, vocab_size: int, width: int
+) -> Operands:
+    return {
+        "ids": draw.ids(batch, tokens, below=vocab_size),
+        "table": draw.array(vocab_size, width),
+        "position": draw.array(tokens, width),
+    }
+
+
+def rows_operands(draw: Sampler, *, rows: int, width: int) -> Operands:
+    return {"x": draw.array(rows, width, scale=3.0)}
+
+
+def similarity_operands(draw: Sampler, *, rows: int, columns: int, width: int) -> Operands:
+    x, y = draw.array(rows, width, scale=width**-0.5), draw.array(columns, width, scale=width**-0.5)
+    return {"x": x, "y": y, "scale": 10.0, "bias": -3.0}
+
+
+def sigmoid_loss_operands(draw: Sampler, *, rows: int) -> Operands:
+    return {"logits": draw.array(rows, rows, scale=5.0)}
 
 
 def elements_operands(draw: Sampler, *, elements: int) -> Operands:

@@ -26,7 +26,7 @@ import numpy as np
 
 from .compilation import kernel, part
 from .cost import Cost, float32_traffic
-from .elementary import exp_flushed
+from .elementary import exp_of_negative
 from .runtime import Runtime, flat
 from .threads import finish_task, next_task, wait_for_tasks
 from .vector import LANES, fill, load, load_part, max_lanes, select, store, store_part, sum_lanes
@@ -87,56 +87,111 @@ def softmax(runtime: Runtime, x: np.ndarray) -> np.ndarray:
     """
     out = runtime.empty(*x.shape)
     width = x.shape[-1]
-    padded = (width + LANES - 1) // LANES * LANES
-    rows = runtime.empty(runtime.threads * padded)
-    runtime.run(softmax_rows, flat(x), out.reshape(-1), rows, width)
+    vectors = -(-width // LANES)
+    own = runtime.empty(runtime.threads * _ROWS_OF_TASK * LANES * (vectors + ROOM_OF_A_ROW))
+    runtime.run(softmax_rows, flat(x), out.reshape(-1), own, width)
     return out
 
 
 @kernel
 def softmax_rows(
-    x: np.ndarray, out: np.ndarray, rows: np.ndarray, width: int, progress: np.ndarray, thread: int
+    x: np.ndarray, out: np.ndarray, own: np.ndarray, width: int, progress: np.ndarray, thread: int
 ) -> None:
-    """Take some rows a task, each through a padded copy of a thread's own."""
-    padded = (width + LANES - 1) // LANES * LANES
-    whole = width & -LANES
-    tasks = (x.size // width + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
-    own = thread * padded
+    """Take some rows a task, through a copy of a thread's own in which vectors of the rows alternate."""
+    vectors = (width + LANES - 1) // LANES
+    step = _ROWS_OF_TASK * LANES
+    place = thread * step * (vectors + ROOM_OF_A_ROW)
+    room = place + vectors * step
+    count = x.size // width
+    tasks = (count + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
         task = next_task(progress, 0, tasks, thread)
         if task < 0:
             break
-        for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, x.size // width)):
-            for i in range(0, whole, LANES):
-                store(rows, own + i, load(x, row * width + i))
-            if whole < width:
-                store(rows, own + whole, load_part(x, row * width + whole, width - whole))
-                for i in range(width, padded):
-                    rows[own + i] = _MINUS_INFINITY
-            scale = _ONE / exponentials(rows, own, LANES, padded // LANES)
-            for i in range(0, whole, LANES):
-                store(out, row * width + i, load(rows, own + i) * scale)
-            if whole < width:
-                store_part(out, row * width + whole, load(rows, own + whole) * scale, width - whole)
+        first = task * _ROWS_OF_TASK
+        rows = min(_ROWS_OF_TASK, count - first)
+        for r in range(rows):
+            for v in range(vectors):
+                numbers = load_part(x, (first + r) * width + v * LANES, min(LANES, width - v * LANES))
+                store(own, place + v * step + r * LANES, numbers)
+        exclude_lanes(own, place + (vectors - 1) * step, rows, width - (vectors - 1) * LANES)
+        start_softmax(own, room, rows)
+        raise_maxima(own, place, step, vectors, room, rows)
+        settle_maxima(own, room, rows)
+        exponentials(own, place, step, vectors, room, rows)
+        for r in range(rows):
+            scale = scale_of_row(own, room, r)
+            for v in range(vectors):
+                weights = load(own, place + v * step + r * LANES) * scale
+                store_part(out, (first + r) * width + v * LANES, weights, min(LANES, width - v * LANES))
         finish_task(progress, 0)
     wait_for_tasks(progress, 0, tasks)
 
 
-@part
-def exponentials(row: np.ndarray, start: int, stride: int, vectors: int) -> float:
-    """Replace a row by exp(x - max) and return the sum of that.
+# The steps of a softmax, for whoever has its scores in cache bit by bit. Some rows are gone through together:
+# vector v of row r lies at ``start + v * step + r * LANES``. What is known of a row so far, its maxima and
+# the sums of its exponentials lane by lane, is kept in the same array, at ``room``.
 
-    The row consists of vectors ``stride`` elements apart, filled up with -inf. Lane by lane the vectors
-    are added in their order, and then the lanes by halves.
-    """
-    largest = fill(_MINUS_INFINITY)
-    for i in range(vectors):
-        x = load(row, start + i * stride)
-        largest = select(x > largest, x, largest)
-    maximum = max_lanes(largest)
-    total = fill(_ZERO)
-    for i in range(vectors):
-        e = exp_flushed(load(row, start + i * stride) - maximum)
-        store(row, start + i * stride, e)
-        total = total + e
-    return sum_lanes(total)
+ROOM_OF_A_ROW = 2
+"""Vectors of room that each row needs."""
+
+
+@part
+def exclude_lanes(scores: np.ndarray, last: int, rows: int, lanes: int) -> None:
+    """Fill the last vector of each row up with -inf, from the given lane on."""
+    for r in range(rows):
+        for lane in range(lanes, LANES):
+            scores[last + r * LANES + lane] = _MINUS_INFINITY
+
+
+@part
+def start_softmax(scores: np.ndarray, room: int, rows: int) -> None:
+    """Before the first score: no maximum and no sum."""
+    for r in range(rows):
+        store(scores, room + ROOM_OF_A_ROW * r * LANES, fill(_MINUS_INFINITY))
+        store(scores, room + (ROOM_OF_A_ROW * r + 1) * LANES, fill(_ZERO))
+
+
+@part
+def raise_maxima(scores: np.ndarray, start: int, step: int, vectors: int, room: int, rows: int) -> None:
+    """Take some more vectors of each row into account."""
+    for r in range(rows):
+        place = room + ROOM_OF_A_ROW * r * LANES
+        largest = load(scores, place)
+        for v in range(vectors):
+            x = load(scores, start + v * step + r * LANES)
+            largest = select(x > largest, x, largest)
+        store(scores, place, largest)
+
+
+@part
+def settle_maxima(scores: np.ndarray, room: int, rows: int) -> None:
+    """After the last score: one maximum for all lanes."""
+    for r in range(rows):
+        place = room + ROOM_OF_A_ROW * r * LANES
+        scores[place] = max_lanes(load(scores, place))
+
+
+@part
+def exponentials(scores: np.ndarray, start: int, step: int, vectors: int, room: int, rows: int) -> None:
+    """Replace some vectors of each row by exp(x - max), and add them up lane by lane, in their order."""
+    fours = vectors & -4
+    for r in range(rows):
+        place = room + ROOM_OF_A_ROW * r * LANES
+        maximum, total, row = scores[place], load(scores, place + LANES), start + r * LANES
+        for v in range(0, fours, 4):
+            for i in range(row + v * step, row + (v + 4) * step, step):  # in one go, with constants at hand
+                e = exp_of_negative(load(scores, i) - maximum)
+                store(scores, i, e)
+                total = total + e
+        for v in range(fours, vectors):
+            e = exp_of_negative(load(scores, row + v * step) - maximum)
+            store(scores, row + v * step, e)
+            total = total + e
+        store(scores, place + LANES, total)
+
+
+@part
+def scale_of_row(scores: np.ndarray, room: int, row: int) -> float:
+    """What makes the exponentials of a row sum to one; the lanes of their sum are added by halves."""
+    return _ONE / sum_lanes(load(scores, room + (ROOM_OF_A_ROW * row + 1) * LANES))

@@ -71,13 +71,19 @@ def counters_of_a_kernel(threads: int) -> int:
 
 
 @part
+def share_begin(share: int, shares: int, total: int) -> int:
+    """Where a share begins, if a total is split as evenly as whole numbers allow."""
+    return share * total // shares
+
+
+@part
 def next_task(progress: np.ndarray, phase: int, tasks: int, thread: int) -> int:
     """A number that no thread has taken, from the thread's own share if it has any left; -1 if none has."""
     shares = progress[0]
     done = _LINE * (1 + phase * (1 + shares))
     for turn in range(shares):
         share = (thread + turn) % shares
-        begin, end = share * tasks // shares, (share + 1) * tasks // shares
+        begin, end = share_begin(share, shares, tasks), share_begin(share + 1, shares, tasks)
         if begin < end:
             task = begin + add_to_counter(progress, done + (1 + share) * _LINE, 1)
             if task < end:

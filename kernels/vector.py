@@ -25,6 +25,8 @@ import numpy as np
 from .compilation import instruction
 
 LANES = 16
+EXPONENT_BIAS = 127
+"""What a float32 adds to an exponent before it stores it."""
 Vector = Any
 """Sixteen lanes of float32: inside compiled code a register, in plain Python an array."""
 
@@ -88,13 +90,13 @@ def square_root(a: Vector) -> Vector:
 
 @instruction
 def exponent_from(shifted: Vector) -> Vector:
-    """2 ** n, for whole numbers -126 <= n <= 127 given as n + 1.5 * 2 ** 23.
+    """2 ** n, for whole numbers -126 <= n <= 127 given as n + 127 + 1.5 * 2 ** 23.
 
     Adding that constant pushes the fraction of a small number out of its mantissa and leaves the whole
     part in its lowest bits, from where it can be shifted to the place of an exponent.
     """
     bits = np.asarray(shifted, np.float32).view(np.int32).astype(np.int64)
-    return (((bits + 127) << 23) & 0xFFFFFFFF).astype(np.uint32).view(np.float32)
+    return ((bits << 23) & 0xFFFFFFFF).astype(np.uint32).view(np.float32)
 
 
 @instruction

@@ -57,6 +57,25 @@ def is_finite(value: Any) -> bool:
         return False
 
 
+def check_return_tensors(return_tensors: Any) -> None:
+    """Refuse to make arrays of another library than NumPy.
+
+    Raises
+    ------
+    ConfigError
+
+    Examples
+    --------
+    >>> check_return_tensors("np")
+    """
+    if return_tensors not in (None, "np"):
+        advice = "; for torch, torch.from_numpy of a result" if return_tensors == "pt" else ""
+        raise ConfigError(
+            f"return_tensors is {shown(return_tensors)}, and results here are arrays of NumPy: pass 'np' "
+            f"or leave it out{advice}"
+        )
+
+
 def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
     """A mapping as it is.
 

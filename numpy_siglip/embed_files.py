@@ -1,17 +1,18 @@
-"""Embedding many image files, some of which may be bad, into one array and one list of paths."""
+"""Embedding many image files, some of which may be bad."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from .atomic_write import atomic_write, check_writable
-from .embedder import DEFAULT_BATCH_SIZE, Embedder, in_batches
-from .errors import ImageError, SiglipError
+from .batches import DEFAULT_BATCH_SIZE, in_batches
+from .embedder import Embedder
+from .errors import ImageError
+from .outputs import BatchFeature
+from .vision_configuration import SiglipVisionConfig
 
 
 @dataclass
@@ -27,6 +28,8 @@ class EmbeddedFiles:
     width: int
     batches: list[tuple[list[Path], np.ndarray]] = field(default_factory=list)
     """Paths of each batch with their embeddings, (paths, width)."""
+    num_files: int = 0
+    """How many there were to embed"""
     num_failed: int = 0
     interrupted: bool = False
 
@@ -72,102 +75,41 @@ def embed_files(
     try:
         for batch in in_batches(files, batch_size):
             paths: list[Path] = []
-            pixel_values: list[np.ndarray] = []
+            images: list[BatchFeature] = []
             for file in batch:
                 try:
                     if str(file).splitlines() != [str(file)]:
                         raise ImageError(
                             f"{str(file)!r}: a line break in its name does not fit a list of paths"
                         )
-                    pixels = _preprocess(embedder, file, apply_exif_orientation)
+                    inputs = _preprocess(embedder, file, apply_exif_orientation)
                 except ImageError as error:
                     report(str(error))
                     result.num_failed += 1
                 else:
                     paths.append(file)
-                    pixel_values.append(pixels)
+                    images.append(inputs)
             if paths:
-                rows = embedder.embed_pixel_values(np.concatenate(pixel_values), normalize=normalize)
+                rows = embedder.embed_inputs(_together(images), normalize=normalize)
                 result.batches.append((paths, rows))
     except KeyboardInterrupt:
         result.interrupted = True
     return result
 
 
-def _preprocess(embedder: Embedder, file: Path, apply_exif_orientation: bool) -> np.ndarray:
-    """One image as a batch of one: float32 (1, 3, height, width), of a size that the model takes."""
-    pixels = embedder.processor(file, apply_exif_orientation=apply_exif_orientation)["pixel_values"]
-    height, width = pixels.shape[2:]
-    if not embedder.model.config.takes(height, width):
+def _preprocess(embedder: Embedder, file: Path, apply_exif_orientation: bool) -> BatchFeature:
+    """One image as a batch of one, of a size that the model takes."""
+    inputs = embedder.processor(file, apply_exif_orientation=apply_exif_orientation)
+    config = embedder.model.config
+    if isinstance(config, SiglipVisionConfig) and not config.takes(*inputs.pixel_values.shape[2:]):
+        height, width = inputs.pixel_values.shape[2:]
         raise ImageError(
             f"{file}: becomes {height} x {width} pixels by this preprocessing, and the model takes images of "
-            f"{embedder.model.config.image_size}; resize or crop it first, or change the preprocessing"
+            f"{config.image_size}; resize or crop it first, or change the preprocessing"
         )
-    return pixels
+    return inputs
 
 
-def paths_file(output: Path) -> Path:
-    """Where the list of paths goes that belongs to an array.
-
-    Examples
-    --------
-    >>> paths_file(Path("photos.npy")).name
-    'photos.paths.txt'
-    """
-    return output.with_suffix(".paths.txt")
-
-
-def check_output(output: Path) -> None:
-    """Find out before the work begins whether its result can be written.
-
-    Parameters
-    ----------
-    output : Path
-        Name of the ``.npy`` file.
-
-    Raises
-    ------
-    SiglipError
-        If it has another suffix, its folder is missing or cannot be written to, or a folder is in the way
-        of one of the two files.
-    """
-    if output.suffix != ".npy":
-        raise SiglipError(f"{output}: the output must be called something.npy")
-    if not output.parent.is_dir():
-        raise SiglipError(f"{output.parent}: no such folder for the output; make it first")
-    for path in (output, paths_file(output)):
-        try:
-            check_writable(path)
-        except OSError as cause:
-            raise SiglipError(f"{path}: cannot be written ({cause.strerror})") from cause
-
-
-def save_embeddings(output: Path, result: EmbeddedFiles) -> None:
-    """Write the array and, beside it, the paths in the same order, one a line.
-
-    Both files are complete before either takes its name, and if one cannot, neither does.
-
-    Parameters
-    ----------
-    output : Path
-        Name of the ``.npy`` file.
-    result : EmbeddedFiles
-
-    Raises
-    ------
-    SiglipError
-        If one cannot be written; the message names it.
-    """
-
-    def write_array(stream: BinaryIO) -> None:
-        array = result.array()
-        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
-        stream.write(array.data)  # np.save would not say why the disk refused
-
-    def write_paths(stream: BinaryIO) -> None:
-        stream.writelines(str(path).encode("utf-8", "surrogateescape") + b"\n" for path in result.paths)
-
-    try:
-        atomic_write({output: write_array, paths_file(output): write_paths})
-    except OSError as cause:
-        raise SiglipError(f"{cause.filename}: cannot be written ({cause.strerror})") from cause
+def _together(images: list[BatchFeature]) -> BatchFeature:
+    """Several batches of one as one batch."""
+    return BatchFeature({name: np.concatenate([inputs[name] for inputs in images]) for name in images[0]})

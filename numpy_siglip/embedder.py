@@ -1,47 +1,47 @@
-"""Images in, embeddings out."""
+"""Images and texts in, embeddings and probabilities out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from .checks import check_integer
-from .configuration import CONFIG_FILE, SiglipVisionConfig
-from .embeddings import normalize_rows, require_finite
+from .backends import choose_backend
+from .batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
+from .comparison import Comparison, require_one_width
+from .configuration import CONFIG_FILE
+from .embeddings import require_finite
 from .errors import CheckpointError, ConfigError
-from .image_processing import SiglipImageProcessor, read_processor
 from .images import is_path
 from .kernels.backend import DEFAULT_BACKEND
-from .model_files import open_model
+from .naflex_configuration import Siglip2TextConfig
 from .progress import with_progress
-from .vision import SiglipVisionModel, choose_backend
-
-DEFAULT_BATCH_SIZE = 8
-_LARGEST_BATCH = 2**20
-
-Item = TypeVar("Item")
+from .prompts import DEFAULT_PROMPT, fill_prompt
+from .text_configuration import SiglipTextConfig
+from .text_embedder import TextEmbedder
+from .vision_kinds import ImageProcessor, VisionFiles, VisionModel, open_vision_model, require_fit
 
 
 class Embedder:
-    """A vision tower together with its preprocessing.
+    """A vision tower together with its preprocessing, and a text tower as soon as there is a text.
 
-    Make one with `from_pretrained`.
+    Make one with `from_pretrained`. The text tower of its checkpoint is read when it is first used.
 
     Parameters
     ----------
-    model : SiglipVisionModel
-    processor : SiglipImageProcessor
+    model : SiglipVisionModel or Siglip2VisionModel
+    processor : SiglipImageProcessor or Siglip2ImageProcessor
+        Of the same kind.
 
     Raises
     ------
     CheckpointError
         If the tower has no pooling head, and so gives no image embedding.
     ConfigError
-        If the processor makes images of another size than the tower takes.
+        If the processor makes something else than the tower takes.
 
     Examples
     --------
@@ -54,11 +54,11 @@ class Embedder:
     1.0
     """
 
-    def __init__(self, model: SiglipVisionModel, processor: SiglipImageProcessor) -> None:
-        _require_fit(model.config, processor)
+    def __init__(self, model: VisionModel, processor: ImageProcessor) -> None:
+        require_fit(model.config, processor)
         self.model = model
         self.processor = processor
-        self._source = "the model"
+        self._files: VisionFiles | None = None
 
     @classmethod
     def from_pretrained(
@@ -69,7 +69,7 @@ class Embedder:
         threads: int | None = None,
         revision: str | None = None,
     ) -> Embedder:
-        """Load a checkpoint and its preprocessing.
+        """Load a checkpoint and its preprocessing, of fixed resolution or NaFlex.
 
         Parameters
         ----------
@@ -97,16 +97,16 @@ class Embedder:
         33
         """
         ops = choose_backend(backend, threads)
-        location, checkpoint, config = open_model(model, revision)
-        file, processor = read_processor(location)
+        files = open_vision_model(model, revision)
+        file, processor = files.read_processor()
         try:
-            _require_fit(config, processor)  # before the weights are read, which takes longer
+            require_fit(files.config, processor)  # before the weights are read, which takes longer
         except CheckpointError as error:
-            raise CheckpointError(f"{location}: {error}") from None
+            raise CheckpointError(f"{files.location}: {error}") from None
         except ConfigError as error:
             raise ConfigError(f"{file} and {CONFIG_FILE} beside it do not fit each other: {error}") from None
-        embedder = cls(SiglipVisionModel.from_checkpoint(checkpoint, config, ops), processor)
-        embedder._source = str(location)
+        embedder = cls(files.load_model(ops), processor)
+        embedder._files = files
         return embedder
 
     @property
@@ -162,61 +162,160 @@ class Embedder:
         embedded = []
         for batch in in_batches(with_progress(_as_iterable(images), progress), batch_size):
             inputs = self.processor(batch, apply_exif_orientation=apply_exif_orientation)
-            embedded.append(self.embed_pixel_values(inputs["pixel_values"], normalize=normalize))
+            embedded.append(self.embed_inputs(inputs, normalize=normalize))
         return np.concatenate(embedded) if embedded else np.zeros((0, self.embedding_size), np.float32)
 
-    def embed_pixel_values(self, pixel_values: np.ndarray, *, normalize: bool = True) -> np.ndarray:
-        """Embed preprocessed images: (batch, 3, height, width) -> (batch, embedding_size).
+    def embed_inputs(self, inputs: Mapping[str, Any], *, normalize: bool = True) -> np.ndarray:
+        """Embed preprocessed images.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            As the processor returns it.
+        normalize : bool
+            Scale each embedding to length 1.
+
+        Returns
+        -------
+        ndarray of float32, shape (images, embedding_size)
 
         Raises
         ------
         ImageError
-            If the pixels do not fit the model, or are not finite.
+            If they do not fit the model, or hold pixels that are not finite.
         CheckpointError
             If an embedding is not finite though the pixels are.
         """
         with np.errstate(all="ignore"):  # what overflows is told below, in one error
-            embeddings = self.model(pixel_values).pooler_output
+            embeddings = self.model(**inputs).pooler_output
         assert embeddings is not None  # the constructor saw a pooling head
-        require_finite(embeddings, pixel_values, self._source)
-        return normalize_rows(embeddings) if normalize else embeddings
+        source = "the model" if self._files is None else str(self._files.location)
+        require_finite(embeddings, inputs["pixel_values"], source)
+        return self.model.ops.l2_normalize(embeddings) if normalize else embeddings
 
+    @cached_property
+    def text_embedder(self) -> TextEmbedder:
+        """The text tower of the same checkpoint, with its tokenizer; read when it is first asked for.
 
-def check_batch_size(batch_size: Any) -> int:
-    """The number of images at a time as Python's int.
+        Raises
+        ------
+        ConfigError, CheckpointError, SiglipError
+            If the checkpoint has none, its tokenizer is missing, or the libraries that read it are.
+        """
+        files = self._pretrained()
+        kind = Siglip2TextConfig if files.is_naflex else SiglipTextConfig
+        config = kind.from_pretrained(files.location)
+        require_one_width(self.embedding_size, config.projection_size)
+        return TextEmbedder.from_files(files.location, files.checkpoint, config, self.model.ops)
 
-    Raises
-    ------
-    ConfigError
-        If it is no positive integer.
+    @cached_property
+    def comparison(self) -> Comparison:
+        """How the embeddings of the checkpoint's images and texts are compared.
 
-    Examples
-    --------
-    >>> check_batch_size(8)
-    8
-    """
-    return check_integer("batch_size", batch_size, largest=_LARGEST_BATCH)
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is that of a vision tower alone.
+        """
+        return Comparison.from_checkpoint(self._pretrained().checkpoint, self.model.ops)
 
+    def embed_texts(
+        self,
+        texts: Iterable[str],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        normalize: bool = True,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Embed texts, a batch at a time (extra ``text``).
 
-def _require_fit(config: SiglipVisionConfig, processor: SiglipImageProcessor) -> None:
-    """Refuse a tower that gives no embedding, or that takes other images than the processor makes."""
-    if not config.vision_use_head:
-        raise CheckpointError(
-            "this tower has no pooling head (vision_use_head is false), so it gives tokens and no "
-            "embedding; use SiglipVisionModel and its last_hidden_state"
+        Parameters
+        ----------
+        texts : iterable of str
+            A single string is one text.
+        batch_size : int
+        normalize : bool
+            Scale each embedding to length 1.
+        progress : bool
+            Show a progress bar on standard error (needs tqdm, extra ``progress``).
+
+        Returns
+        -------
+        ndarray of float32, shape (texts, embedding_size)
+
+        Raises
+        ------
+        TextError
+            If something is no text.
+        ConfigError, CheckpointError, SiglipError
+            If the checkpoint has no text tower, its tokenizer is missing, or the libraries that read it are.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> embedder.embed_texts(["a photo of a cat", "a photo of a dog"]).shape
+        (2, 33)
+        """
+        return self.text_embedder.embed_texts(
+            texts, batch_size=batch_size, normalize=normalize, progress=progress
         )
-    if config.num_channels != 3:
-        raise ConfigError(
-            f"images are preprocessed to 3 channels, but num_channels is {config.num_channels}; use "
-            "SiglipVisionModel with pixel values of your own"
+
+    def classify(
+        self,
+        images: Iterable[Any],
+        labels: Iterable[str],
+        *,
+        prompt: str = DEFAULT_PROMPT,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        progress: bool = False,
+        apply_exif_orientation: bool = False,
+    ) -> np.ndarray:
+        """Tell how likely each label is for each image, without having been trained on the labels.
+
+        Parameters
+        ----------
+        images : iterable of images
+            As for `embed_images`.
+        labels : iterable of str
+        prompt : str
+            What the model reads for a label, with ``{}`` in its place.
+        batch_size : int
+        progress : bool
+        apply_exif_orientation : bool
+            As for `embed_images`.
+
+        Returns
+        -------
+        ndarray of float32, shape (images, labels)
+            Probabilities, each by itself: they do not sum to 1, and all may be small.
+
+        Raises
+        ------
+        ImageError, TextError
+            If an image or a label cannot be read.
+        ConfigError, CheckpointError, SiglipError
+            As for `embed_texts`, or if the prompt has no place for the label.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> embedder.classify([photo], ["a cat", "a dog", "a bicycle"]).shape
+        (1, 3)
+        """
+        prompts = fill_prompt(prompt, labels)
+        text_embeds = self.embed_texts(prompts, batch_size=batch_size)
+        image_embeds = self.embed_images(
+            images, batch_size=batch_size, progress=progress, apply_exif_orientation=apply_exif_orientation
         )
-    if processor.do_resize and "height" in processor.size:  # otherwise it depends on the image
-        height, width = processor.size["height"], processor.size["width"]
-        if not config.takes(height, width):
+        return self.comparison.probabilities(self.comparison.logits(image_embeds, text_embeds))
+
+    def _pretrained(self) -> VisionFiles:
+        if self._files is None:
             raise ConfigError(
-                f"images are preprocessed to a size of {height} x {width} pixels, but image_size is "
-                f"{config.image_size}; take both files from the same model"
+                "this embedder was made of a vision tower alone and knows no texts; make it with "
+                "Embedder.from_pretrained"
             )
+        return self._files
 
 
 def _as_iterable(images: Any) -> Iterable[Any]:
@@ -227,16 +326,3 @@ def _as_iterable(images: Any) -> Iterable[Any]:
         return iter(images)
     except TypeError:  # no image either, which is for the processor to say
         return [images]
-
-
-def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Cut a stream into lists of ``size`` items; the last may be shorter.
-
-    Examples
-    --------
-    >>> list(in_batches("abcde", 2))
-    [['a', 'b'], ['c', 'd'], ['e']]
-    """
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

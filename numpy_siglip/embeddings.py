@@ -1,4 +1,4 @@
-"""What is done with the results of a tower: refuse them if they are not finite, scale their rows."""
+"""What is done with the results of a tower: refuse them if they are not finite."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import numpy as np
 from .errors import CheckpointError, ImageError
 
 
-def require_finite(results: np.ndarray, pixel_values: np.ndarray, source: str) -> None:
+def require_finite(results: np.ndarray, pixel_values: np.ndarray | None, source: str) -> None:
     """Refuse results that hold NaN or infinity, and say whether the pixels or the weights brought them.
+
+    A text has no pixels.
 
     Raises
     ------
@@ -26,7 +28,7 @@ def require_finite(results: np.ndarray, pixel_values: np.ndarray, source: str) -
     """
     if np.isfinite(results).all():
         return
-    if not np.isfinite(pixel_values).all():
+    if pixel_values is not None and not np.isfinite(pixel_values).all():
         raise ImageError(
             "pixel_values holds NaN or infinite numbers; look for them in the image, or for an extreme "
             "rescale_factor, image_mean or image_std in the preprocessing"
@@ -35,17 +37,3 @@ def require_finite(results: np.ndarray, pixel_values: np.ndarray, source: str) -
         f"{source}: the results are not finite, so the checkpoint holds NaN, infinite or overflowing "
         "weights; fetch it again, and look at what it is with `numpy-siglip inspect`"
     )
-
-
-def normalize_rows(embeddings: np.ndarray) -> np.ndarray:
-    """Scale each row to Euclidean length 1; a row of zeros stays as it is.
-
-    Examples
-    --------
-    >>> normalize_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
-    array([[0.6, 0.8],
-           [0. , 0. ]])
-    """
-    # In float64, where no square of a float32 overflows or vanishes.
-    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=-1, keepdims=True)
-    return (embeddings / np.where(lengths == 0, 1, lengths)).astype(embeddings.dtype)

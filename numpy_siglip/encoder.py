@@ -6,11 +6,65 @@ x = x + mlp(layer_norm2(x))
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 
 from .kernels.backend import Backend
 from .kernels.encoder_layer import EncoderLayerWeights
-from .trace import Stage
+from .trace import Stage, layer_path
+
+
+class EncoderConfig(Protocol):
+    """What an encoder has to know of its tower's configuration."""
+
+    @property
+    def num_attention_heads(self) -> int:  # noqa: D102
+        ...
+
+    @property
+    def hidden_act(self) -> str:  # noqa: D102
+        ...
+
+    @property
+    def layer_norm_eps(self) -> float:  # noqa: D102
+        ...
+
+
+def encoder(
+    hidden: np.ndarray,
+    layers: Any,
+    config: EncoderConfig,
+    ops: Backend,
+    *,
+    output_attentions: bool,
+    stage: Stage,
+    watch_layers: bool,
+) -> np.ndarray:
+    """Run all layers: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
+
+    ``layers`` are as the backend prepared them. The result of each is a stage of its own,
+    ``encoder/layers/00`` and so on; with ``watch_layers``, so are the steps inside it. Where nobody listens,
+    the backend runs all layers in one call, with the same result.
+    """
+    if not stage.is_heard:
+        return ops.encoder(
+            hidden, layers, config.num_attention_heads, config.hidden_act, config.layer_norm_eps
+        )
+    for index, layer in enumerate(layers):
+        path = layer_path(index)
+        hidden = encoder_layer(
+            hidden,
+            layer,
+            ops,
+            num_attention_heads=config.num_attention_heads,
+            hidden_act=config.hidden_act,
+            layer_norm_eps=config.layer_norm_eps,
+            output_attentions=output_attentions,
+            stage=stage.within(path) if watch_layers else None,
+        )
+        stage(path, hidden)
+    return hidden
 
 
 def encoder_layer(

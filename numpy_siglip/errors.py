@@ -50,3 +50,16 @@ class ImageError(SiglipError):
         ...
     numpy_siglip.errors.ImageError: photo.jpeg: no such file
     """
+
+
+class TextError(SiglipError):
+    """A text cannot be tokenized, or tokens do not fit the model; the message names the text or the shape.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipTextModel
+    >>> SiglipTextModel.from_pretrained(model_folder)([[5, 1_000_000]])
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.TextError: input_ids holds 1000000, but the model knows tokens 0 to ...
+    """

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-
-from .configuration import SiglipVisionConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +13,23 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 WIDTH_INCHES = 10.0
+
+
+class PatchGrid(NamedTuple):
+    """The patches of one image, as its tower sees it: squashed to the height and width that it takes."""
+
+    rows: int
+    columns: int
+    patch_size: int
+    height: int
+    """In pixels, as is ``width``. What whole patches leave over is not looked at."""
+    width: int
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether no pixel is left over."""
+        covered = self.rows * self.patch_size, self.columns * self.patch_size
+        return covered == (self.height, self.width)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -44,11 +59,11 @@ def show_image(axes: Axes, image: np.ndarray) -> None:
 
 
 def show_patches(
-    axes: Axes, image: np.ndarray, config: SiglipVisionConfig, values: np.ndarray, **options: Any
+    axes: Axes, image: np.ndarray, grid: PatchGrid, values: np.ndarray, **options: Any
 ) -> AxesImage:
     """Draw one value or colour for each patch over the part of the image that patches cover."""
     height, width = image.shape[:2]
-    right, bottom = covered_size(image, config)
+    right, bottom = covered_size(image, grid)
     extent = (0, right, bottom, 0)
     drawn = axes.imshow(values, extent=extent, interpolation="nearest", aspect="auto", **options)
     axes.set_box_aspect(page_aspect(image))
@@ -58,10 +73,20 @@ def show_patches(
     return drawn
 
 
-def covered_size(image: np.ndarray, config: SiglipVisionConfig) -> tuple[float, float]:
-    """Width and height, in the image's pixels, of what the patches cover."""
-    share = config.patches_per_side * config.patch_size / config.image_size
-    return image.shape[1] * share, image.shape[0] * share
+def covered_size(image: np.ndarray, grid: PatchGrid) -> tuple[float, float]:
+    """Width and height, in the image's pixels, of what the patches cover.
+
+    Examples
+    --------
+    >>> grid = PatchGrid(rows=1, columns=1, patch_size=15, height=20, width=20)
+    >>> covered_size(np.zeros((400, 800, 3)), grid)
+    (600.0, 300.0)
+    """
+    height, width = image.shape[:2]
+    return (
+        width * (grid.columns * grid.patch_size / grid.width),
+        height * (grid.rows * grid.patch_size / grid.height),
+    )
 
 
 def tiled(images: np.ndarray, gap: int = 1) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The figures of `numpy_siglip.visualization`, each drawn from arrays and nothing else.
 
-Everything about a photograph is drawn at the photograph's own aspect, though the model sees it
-squashed to a square.
+Everything about a photograph is drawn at the photograph's own aspect, though a model of fixed resolution
+sees it squashed to a square.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .configuration import SiglipVisionConfig
-from .embeddings import normalize_rows
 from .figure_layout import (
     WIDTH_INCHES,
+    PatchGrid,
     covered_size,
     new_figure,
     page_aspect,
@@ -23,6 +22,7 @@ from .figure_layout import (
     show_patches,
     tiled,
 )
+from .kernels.l2_normalize import l2_normalize_reference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,28 +31,28 @@ _POSITION_MAPS_PER_SIDE = 8
 _HEADS_PER_ROW = 6
 
 
-def draw_patch_grid(image: np.ndarray, config: SiglipVisionConfig) -> Figure:
+def draw_patch_grid(image: np.ndarray, grid: PatchGrid) -> Figure:
     """Lines where the image is cut into patches; what no patch covers is dimmed.
 
     Parameters
     ----------
     image : ndarray of shape (height, width, 3)
-    config : SiglipVisionConfig
+    grid : PatchGrid
     """
-    side = config.patches_per_side
     figure, (axes,) = row_of_axes(image, columns=1)
     show_image(axes, image)
-    right, bottom = covered_size(image, config)
-    for index in range(side + 1):
-        axes.plot([right * index / side] * 2, [0, bottom], color="white", linewidth=0.7)
-        axes.plot([0, right], [bottom * index / side] * 2, color="white", linewidth=0.7)
-    if config.image_size % config.patch_size:
+    right, bottom = covered_size(image, grid)
+    for index in range(grid.columns + 1):
+        axes.plot([right * index / grid.columns] * 2, [0, bottom], color="white", linewidth=0.7)
+    for index in range(grid.rows + 1):
+        axes.plot([0, right], [bottom * index / grid.rows] * 2, color="white", linewidth=0.7)
+    if not grid.covers_all:
         height, width = image.shape[:2]
         for x, y, w, h in ((right, 0, width - right, height), (0, bottom, right, height - bottom)):
             axes.fill([x, x + w, x + w, x], [y, y, y + h, y + h], color="black", alpha=0.6, linewidth=0)
     axes.set_title(
-        f"{side} x {side} = {config.num_patches} patches of {config.patch_size} pixels "
-        f"in an image of {config.image_size} x {config.image_size}"
+        f"{grid.columns} x {grid.rows} = {grid.rows * grid.columns} patches of {grid.patch_size} pixels "
+        f"in an image of {grid.width} x {grid.height}"
     )
     return figure
 
@@ -89,7 +89,7 @@ def draw_position_similarity(positions: np.ndarray) -> Figure:
     positions : ndarray of shape (side ** 2, hidden_size)
     """
     side = math.isqrt(len(positions))
-    units = normalize_rows(positions)
+    units = l2_normalize_reference(positions)
     similarity = (units @ units.T).reshape(side, side, side, side)
     chosen = np.unique(np.linspace(0, side - 1, min(side, _POSITION_MAPS_PER_SIDE)).round().astype(int))
     figure = new_figure(WIDTH_INCHES, WIDTH_INCHES * 0.92)
@@ -112,25 +112,24 @@ def draw_position_similarity(positions: np.ndarray) -> Figure:
     return figure
 
 
-def draw_token_colours(image: np.ndarray, config: SiglipVisionConfig, tokens: np.ndarray) -> Figure:
+def draw_token_colours(image: np.ndarray, grid: PatchGrid, tokens: np.ndarray) -> Figure:
     """Output tokens in colours: patches of like content get like colours.
 
     Parameters
     ----------
     image : ndarray of shape (height, width, 3)
-    config : SiglipVisionConfig
+    grid : PatchGrid
     tokens : ndarray of shape (tokens, hidden_size)
     """
     components, shares = principal_components(tokens)
-    side = config.patches_per_side
-    colours = components.reshape(side, side, 3)
+    colours = components.reshape(grid.rows, grid.columns, 3)
     figure, (left, middle, right) = row_of_axes(image, columns=3)
     show_image(left, image)
     left.set_title("image")
     show_image(middle, image)
-    show_patches(middle, image, config, colours, alpha=0.6)
+    show_patches(middle, image, grid, colours, alpha=0.6)
     middle.set_title("over the image")
-    show_patches(right, image, config, colours, alpha=1.0)
+    show_patches(right, image, grid, colours, alpha=1.0)
     right.set_title("output tokens")
     figure.suptitle(
         "red, green, blue: principal components 1 to 3 of the output tokens, "
@@ -179,7 +178,7 @@ def principal_components(tokens: np.ndarray, count: int = 3) -> tuple[np.ndarray
     return stretched, shares
 
 
-def draw_pooling_attention(image: np.ndarray, config: SiglipVisionConfig, attention: np.ndarray) -> Figure:
+def draw_pooling_attention(image: np.ndarray, grid: PatchGrid, attention: np.ndarray) -> Figure:
     """Where the pooling head's probe looks: the mean over heads, then each head.
 
     A few patches often get most of the attention and would leave the others black: colours follow its
@@ -188,11 +187,10 @@ def draw_pooling_attention(image: np.ndarray, config: SiglipVisionConfig, attent
     Parameters
     ----------
     image : ndarray of shape (height, width, 3)
-    config : SiglipVisionConfig
+    grid : PatchGrid
     attention : ndarray of shape (heads, tokens)
     """
-    side = config.patches_per_side
-    heads = attention.reshape(-1, side, side)
+    heads = attention.reshape(-1, grid.rows, grid.columns)
     mean = heads.mean(axis=0)
     rows = 1 + math.ceil(len(heads) / _HEADS_PER_ROW)
     aspect = page_aspect(image)
@@ -202,16 +200,16 @@ def draw_pooling_attention(image: np.ndarray, config: SiglipVisionConfig, attent
         *[WIDTH_INCHES / _HEADS_PER_ROW * aspect + 0.25] * (rows - 1),
     ]
     figure = new_figure(WIDTH_INCHES, sum(ratios) + 0.4)
-    grid = figure.add_gridspec(rows, _HEADS_PER_ROW, height_ratios=ratios)
+    places = figure.add_gridspec(rows, _HEADS_PER_ROW, height_ratios=ratios)
     half = _HEADS_PER_ROW // 2
-    left, right = figure.add_subplot(grid[0, :half]), figure.add_subplot(grid[0, half:])
+    left, right = figure.add_subplot(places[0, :half]), figure.add_subplot(places[0, half:])
     show_image(left, image)
     left.set_title("image")
     show_image(right, image)
     # What is not looked at stays visible: the colour is as opaque as the attention is strong.
     brightest = _brightest(mean)
     opacity = 0.15 + 0.75 * np.sqrt(np.minimum(mean / brightest, 1))
-    drawn = show_patches(right, image, config, mean, alpha=opacity, **_colours(brightest))
+    drawn = show_patches(right, image, grid, mean, alpha=opacity, **_colours(brightest))
     right.set_title(f"pooling attention, mean of {len(heads)} heads")
     bar = figure.colorbar(
         drawn, ax=[left, right], location="bottom", shrink=0.5, aspect=40, extend="max", extendfrac=0.04
@@ -223,8 +221,8 @@ def draw_pooling_attention(image: np.ndarray, config: SiglipVisionConfig, attent
         fontsize=9,
     )
     for index, head in enumerate(heads):
-        axes = figure.add_subplot(grid[1 + index // _HEADS_PER_ROW, index % _HEADS_PER_ROW])
-        show_patches(axes, image, config, head, alpha=1.0, **_colours(_brightest(head)))
+        axes = figure.add_subplot(places[1 + index // _HEADS_PER_ROW, index % _HEADS_PER_ROW])
+        show_patches(axes, image, grid, head, alpha=1.0, **_colours(_brightest(head)))
         axes.set_title(f"head {index + 1}: up to {head.max():.1%}", fontsize=8)
     return figure
 

@@ -10,8 +10,9 @@ from .errors import CheckpointError
 
 # One optional owner and a name, as the hub allows them; anything else must be a path.
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
-_FILES = ["config.json", "preprocessor_config.json", "processor_config.json"]
-_WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
+_FILES = ["config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json"]
+_TOKENIZER = ["tokenizer_config.json", "tokenizer.json", "spiece.model"]
+_WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.npz"]
 
 
 def locate_model(model: str | Path, revision: str | None = None) -> Path:
@@ -76,7 +77,9 @@ def _download(repository: str, revision: str | None) -> Path:
             'install the extra: pip install "numpy-siglip[hub]"'
         ) from cause
     try:
-        folder = snapshot_download(repository, revision=revision, allow_patterns=_FILES + _WEIGHTS)
+        folder = snapshot_download(
+            repository, revision=revision, allow_patterns=_FILES + _TOKENIZER + _WEIGHTS
+        )
     except Exception as cause:  # network, disk, permissions, names: each library below has its own errors
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         raise CheckpointError(

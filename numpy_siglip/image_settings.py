@@ -64,3 +64,14 @@ def check_channels(name: str, values: Any) -> tuple[float, ...]:
     if len(listed) != 3 or not all(is_finite(value) for value in listed):
         raise ConfigError(f"{name} is {shown(values)}; expected a number of float32, or three of them")
     return listed
+
+
+def is_for_naflex(values: Mapping[str, Any]) -> bool:
+    """Whether settings are those of the image processor that cuts images of any aspect ratio into patches.
+
+    Examples
+    --------
+    >>> is_for_naflex({"image_processor_type": "Siglip2ImageProcessorFast"}), is_for_naflex({"size": 224})
+    (True, False)
+    """
+    return str(values.get("image_processor_type")).startswith("Siglip2") or "max_num_patches" in values

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .configuration import SiglipVisionConfig
 from .kernels.cost import FLOAT32_BYTES
-from .model_files import open_model
+from .layouts.description import describe
+from .layouts.recognition import layout_of
+from .naflex_configuration import VisionConfig
 from .vision_cost import total_cost, vision_costs
-from .weights import count_vision_parameters, find_vision_tensors
+from .vision_kinds import open_vision_model
+from .vision_weights import count_vision_parameters, find_vision_tensors
 
 Report = dict[str, Any]
 
@@ -27,10 +29,12 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     Returns
     -------
     dict
-        ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32; ``activation_bytes``, the
-        largest set of arrays one image needs at a time in float32; ``flops`` and ``bytes`` of one image,
-        in all and by operation; ``tensors``, each with its name here and in the checkpoint, dtype,
-        shape, file and offset.
+        ``layout`` of the tensors; what is ``inferred`` of configuration and preprocessing, since no
+        file says it; ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32;
+        ``activation_bytes``, the largest set of arrays one image needs at a time in float32; ``flops`` and
+        ``bytes`` of one image, in all and by operation; ``tensors``, each with its name here and in the
+        checkpoint, dtype, shape, file and offset. A NaFlex image counts with as many tokens as positions
+        were learned.
 
     Raises
     ------
@@ -44,12 +48,14 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     >>> report["tokens"], report["tensors"][0]["name"], report["tensors"][0]["dtype"]
     (16, 'embeddings.patch_embedding.weight', 'F32')
     """
-    location, checkpoint, config = open_model(model, revision)
+    location, checkpoint, config = open_vision_model(model, revision)
     names = find_vision_tensors(checkpoint, config)
     costs = vision_costs(config)
     total = total_cost(costs)
     return {
         "source": str(location),
+        "layout": layout_of(checkpoint),
+        "inferred": list(describe(location).inferred),
         "config": config.to_dict(),
         "tokens": config.num_patches,
         "parameters": count_vision_parameters(config),
@@ -61,7 +67,7 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         "tensors": [
             {
                 "name": name,
-                "stored_as": stored,
+                "stored_as": checkpoint[stored].name,
                 "dtype": checkpoint[stored].dtype,
                 "shape": list(checkpoint[stored].shape),
                 "file": str(checkpoint[stored].file),
@@ -72,7 +78,7 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     }
 
 
-def _activation_bytes(config: SiglipVisionConfig) -> int:
+def _activation_bytes(config: VisionConfig) -> int:
     """Largest set of arrays that one image needs at the same time."""
     tokens, d = config.num_patches, config.hidden_size
     in_attention = tokens * 5 * d + config.num_attention_heads * tokens**2  # stream, q, k, v, heads; scores
@@ -82,8 +88,10 @@ def _activation_bytes(config: SiglipVisionConfig) -> int:
 
 def format_report(report: Report) -> str:
     """Lay a report out for reading in a terminal."""
-    lines = [f"{report['source']}", "", "configuration"]
+    lines = [f"{report['source']}", f"in the layout of {report['layout']}", "", "configuration"]
     lines += [f"  {name:<22}{value}" for name, value in report["config"].items()]
+    if report["inferred"]:
+        lines += ["", "inferred, since no file says it", *(f"  {line}" for line in report["inferred"])]
     lines += [
         "",
         f"tokens per image      {report['tokens']:,}",

@@ -5,22 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import Checkpoint
+from .checkpoint_files import open_checkpoint
 from .checks import shown
+from .config_section import ReadableConfig
 from .configuration import SiglipConfig, SiglipVisionConfig
 from .errors import ConfigError
 from .hub import locate_model
+from .layouts.recognition import present
+from .layouts.view import LayoutView
 
 
 class ModelFiles(NamedTuple):
-    """Where a model lies, its tensors and the shape of its vision tower."""
+    """Where a model lies, its tensors and its shape."""
 
     location: Path
-    checkpoint: Checkpoint
-    config: SiglipVisionConfig
+    checkpoint: Checkpoint | LayoutView
+    """Under the names of transformers"""
+    config: Any
+    """Of the kind that was asked for"""
 
 
-def open_model(model: str | Path, revision: str | None = None, config: Any = None) -> ModelFiles:
+def open_model(
+    model: str | Path,
+    revision: str | None = None,
+    config: Any = None,
+    kind: type[ReadableConfig] = SiglipVisionConfig,
+) -> ModelFiles:
     """Open a checkpoint and read its configuration; no weights are read.
 
     The checkpoint comes first: if the wrong thing was named, that is the error to tell, and not
@@ -32,8 +43,10 @@ def open_model(model: str | Path, revision: str | None = None, config: Any = Non
         A folder, a ``.safetensors`` file or index, or a hub id.
     revision : str, optional
         Branch, tag or commit on the hub.
-    config : SiglipVisionConfig or SiglipConfig, optional
+    config : configuration of that kind or of a whole model, optional
         Instead of the checkpoint's own ``config.json``.
+    kind : type
+        Of the configuration to read: that of a tower, or of a whole model.
 
     Raises
     ------
@@ -47,13 +60,14 @@ def open_model(model: str | Path, revision: str | None = None, config: Any = Non
     >>> open_model(model_folder).config.hidden_size
     33
     """
-    if isinstance(config, SiglipConfig):
-        config = config.vision_config
-    if config is not None and not isinstance(config, SiglipVisionConfig):
+    section = getattr(kind, "section", None)
+    if section and isinstance(config, SiglipConfig):
+        config = getattr(config, section)
+    if config is not None and not isinstance(config, kind):
         raise ConfigError(
-            f"config is {shown(config)}; it must be a SiglipVisionConfig, which "
-            "SiglipVisionConfig.from_dict makes of a dictionary"
+            f"config is {shown(config)}; it must be a {kind.__name__}, which "
+            f"{kind.__name__}.from_dict makes of a dictionary"
         )
     location = locate_model(model, revision)
-    checkpoint = open_checkpoint(location)
-    return ModelFiles(location, checkpoint, config or SiglipVisionConfig.from_pretrained(location))
+    checkpoint = present(open_checkpoint(location))
+    return ModelFiles(location, checkpoint, config or kind.from_pretrained(location))

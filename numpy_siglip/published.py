@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .configuration import SiglipVisionConfig
+from .naflex_configuration import Siglip2VisionConfig, VisionConfig
+from .vision_configuration import SiglipVisionConfig
 from .vision_cost import total_cost, vision_costs
-from .weights import count_vision_parameters
+from .vision_weights import count_vision_parameters
 
 _SIZES = {
     "base": {
@@ -53,8 +54,9 @@ class PublishedCheckpoint:
         ``"SigLIP"``, ``"SigLIP 2"``, ``"SigLIP 2 NaFlex"``, or the model that holds the tower.
     size : str
         ``base``, ``large``, ``so400m`` or ``giant-opt``.
-    config : SiglipVisionConfig
-        For NaFlex, whose images have any aspect ratio, that of its default budget of 256 patches.
+    config : SiglipVisionConfig or Siglip2VisionConfig
+        NaFlex, whose images have any aspect ratio, has no image size; its tokens are those of its image
+        processor's default budget.
 
     Examples
     --------
@@ -66,7 +68,7 @@ class PublishedCheckpoint:
     repository: str
     family: str
     size: str
-    config: SiglipVisionConfig
+    config: VisionConfig
 
     @property
     def num_tokens(self) -> int:
@@ -82,11 +84,6 @@ class PublishedCheckpoint:
     def gflops(self) -> float:
         """Billions of floating-point operations for one image."""
         return total_cost(vision_costs(self.config)).flops / 1e9
-
-    @property
-    def is_supported(self) -> bool:
-        """Whether this version of the package runs it."""
-        return self.family != "SigLIP 2 NaFlex"
 
 
 def _checkpoint(
@@ -120,7 +117,8 @@ def _siglip2() -> Iterator[PublishedCheckpoint]:
         for image in images:
             yield _checkpoint(f"google/siglip2-{size}-patch{patch}-{image}", "SigLIP 2", size, patch, image)
     for size in ("base", "so400m"):
-        yield _checkpoint(f"google/siglip2-{size}-patch16-naflex", "SigLIP 2 NaFlex", size, 16, 256)
+        config = Siglip2VisionConfig(**_SIZES[size])  # type: ignore[arg-type]
+        yield PublishedCheckpoint(f"google/siglip2-{size}-patch16-naflex", "SigLIP 2 NaFlex", size, config)
 
 
 def _towers_of_other_models() -> Iterator[PublishedCheckpoint]:
@@ -168,7 +166,6 @@ def published_report() -> list[dict[str, Any]]:
         {
             "repository": checkpoint.repository,
             "family": checkpoint.family,
-            "supported": checkpoint.is_supported,
             "config": checkpoint.config.to_dict(),
             "tokens": checkpoint.num_tokens,
             "parameters": checkpoint.num_parameters,
@@ -194,9 +191,9 @@ def published_table() -> str:
     ]
     for checkpoint in PUBLISHED_CHECKPOINTS:
         config = checkpoint.config
-        family = checkpoint.family if checkpoint.is_supported else f"{checkpoint.family} (not yet)"
+        image = config.image_size if isinstance(config, SiglipVisionConfig) else "any"
         lines.append(
-            f"| `{checkpoint.repository}` | {family} | {config.image_size} | {config.patch_size} "
+            f"| `{checkpoint.repository}` | {checkpoint.family} | {image} | {config.patch_size} "
             f"| {checkpoint.num_tokens} | {config.hidden_size} | {config.num_hidden_layers} "
             f"| {checkpoint.num_parameters / 1e6:.1f} M | {checkpoint.gflops:.0f} |"
         )

@@ -9,6 +9,7 @@ returns the array, so that watching changes nothing about the computation:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Stage:
 
     Parameters
     ----------
-    listener : callable
+    listener : callable, optional
         Called with the full name and the array of each stage.
     path : str
         Put before every name.
@@ -36,14 +37,20 @@ class Stage:
     {'encoder/layers/03/attention': array([1., 1.])}
     """
 
-    def __init__(self, listener: Listener, path: str = "") -> None:
+    def __init__(self, listener: Listener | None, path: str = "") -> None:
         self._listener = listener
         self._path = path
 
     def __call__(self, name: str, array: np.ndarray) -> np.ndarray:
         """Report an array and return it."""
-        self._listener(self._path + name, array)
+        if self._listener is not None:
+            self._listener(self._path + name, array)
         return array
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a listener; without one, steps that only it would see may be left out."""
+        return self._listener is not None
 
     def within(self, name: str) -> Stage:
         """A stage whose names begin with this one."""
@@ -59,3 +66,55 @@ def layer_path(index: int) -> str:
     'encoder/layers/03'
     """
     return f"encoder/layers/{index:02d}"
+
+
+class LayerRecorder:
+    """A listener that keeps what a model's output may hold: states after layers, and attention weights.
+
+    Parameters
+    ----------
+    num_layers : int
+    states : bool
+        Keep the embeddings and the result of every layer.
+    maps : bool
+        Keep the attention weights of every layer.
+
+    Examples
+    --------
+    >>> recorder = LayerRecorder(1, states=True, maps=False)
+    >>> for name in ("embeddings", "encoder/layers/00/layer_norm1", "encoder/layers/00"):
+    ...     recorder(name, np.ones(2))
+    >>> len(recorder.hidden_states), recorder.attentions
+    (2, None)
+    """
+
+    def __init__(self, num_layers: int, *, states: bool, maps: bool) -> None:
+        layers = [layer_path(index) for index in range(num_layers)]
+        maps_of_layers = [f"{layer}/attention/weights" for layer in layers]
+        self._states: dict[str, Any] = dict.fromkeys(["embeddings", *layers] if states else [])
+        self._maps: dict[str, Any] = dict.fromkeys(maps_of_layers if maps else [])
+
+    def keeps(self, name: str) -> bool:
+        """Whether the stage of this name is one of those."""
+        return name in self._states or name in self._maps
+
+    def __call__(self, name: str, array: np.ndarray) -> None:
+        """Keep an array if its name is one of those."""
+        for kept in (self._states, self._maps):
+            if name in kept:
+                kept[name] = array
+
+    @property
+    def listener(self) -> Listener | None:
+        """The recorder, or None if there is nothing to keep."""
+        return self if self._states or self._maps else None
+
+    @property
+    def hidden_states(self) -> tuple[np.ndarray, ...] | None:
+        """The embeddings, then the result of each layer; None if they were not to be kept."""
+        return tuple(self._states.values()) or None
+
+    @property
+    def attentions(self) -> tuple[np.ndarray, ...] | None:
+        """Attention weights of each layer; None if they were not to be kept."""
+        return tuple(self._maps.values()) or None

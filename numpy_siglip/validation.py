@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoint
+from .backends import choose_backend
 from .checks import is_finite, shown
-from .configuration import SiglipVisionConfig
 from .errors import ConfigError, SiglipError
-from .image_processing import SiglipImageProcessor
+from .image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
 from .kernels.backend import DEFAULT_BACKEND
-from .model_files import open_model
+from .layouts.description import read_preprocessing
+from .naflex_configuration import Siglip2VisionConfig, VisionConfig
+from .naflex_padding import without_padding
 from .trace import layer_path
-from .vision import SiglipVisionModel, choose_backend
-from .weights import find_vision_tensors
+from .vision_kinds import VisionFiles, open_vision_model
+from .vision_weights import find_vision_tensors
 
 DEFAULT_TOLERANCE = 1e-4
 _SEED = 0
@@ -99,9 +100,9 @@ def validate_model(
     Parameters
     ----------
     model : str or Path
-        A folder, a file or a hub id, as for `SiglipVisionModel.from_pretrained`. transformers' model
-        is built from the same configuration and filled with the same tensors, and then computes by
-        itself, so that any checkpoint this package opens can be compared.
+        A folder, a file or a hub id, as for `Embedder.from_pretrained`. transformers' model is built from
+        the same configuration and filled with the same tensors, and then computes by itself, so that any
+        checkpoint this package opens can be compared.
     images : list of images, optional
         Anything `SiglipImageProcessor` takes; the preprocessing is then compared too. Without them,
         seeded noise is put through both models.
@@ -135,40 +136,55 @@ def validate_model(
         raise ConfigError(f"tolerance is {shown(tolerance)}; it must be a number that is not negative")
     transformers = _import_transformers()
     ops = choose_backend(backend, threads)
-    location, checkpoint, config = open_model(model, revision)
-    ours = SiglipVisionModel.from_checkpoint(checkpoint, config, ops)
+    files = open_vision_model(model, revision)
+    ours: Any = files.load_model(ops)
     comparisons: list[StageComparison] = []
     if images:
-        pixel_values = SiglipImageProcessor.from_pretrained(location)(images)["pixel_values"]
-        folder = location if location.is_dir() else location.parent
-        comparisons.append(
-            compare_arrays("pixel_values", pixel_values, _transformers_pixels(transformers, folder, images))
-        )
+        inputs: dict[str, np.ndarray] = files.read_processor()[1](images)
+        pixels = _transformers_pixels(transformers, files, images)
+        comparisons.append(compare_arrays("pixel_values", inputs["pixel_values"], pixels))
     else:
-        shape = (1, config.num_channels, config.image_size, config.image_size)
-        pixel_values = np.random.default_rng(_SEED).uniform(-1, 1, shape).astype(np.float32)
-    theirs = transformers_stages(_transformers_model(transformers, checkpoint, config), pixel_values)
+        inputs = _noise(files.config)
+    theirs = transformers_stages(_transformers_model(transformers, files), **inputs)
 
     def compare(stage: str, array: np.ndarray) -> None:
         if stage in theirs:  # pooling weights, which torch averages over heads, are not
-            other = theirs.pop(stage)
-            comparisons.append(compare_arrays(stage, array, other.reshape(array.shape)))
+            other = theirs.pop(stage).reshape(array.shape)
+            if files.is_naflex:
+                other = without_padding(stage, other, inputs["spatial_shapes"].tolist())
+            comparisons.append(compare_arrays(stage, array, other))
 
     with np.errstate(all="ignore"):  # a stage that is not finite is told as such
-        ours.trace(pixel_values, compare)
+        ours.trace(**inputs, listener=compare)
     return Validation(tuple(comparisons), tolerance)
 
 
-def transformers_stages(model: Any, pixel_values: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+def _noise(config: VisionConfig) -> dict[str, np.ndarray]:
+    """One image of noise; a NaFlex tower gets one whose grid is not that of its learned positions."""
+
+    def draw(*shape: int) -> np.ndarray:
+        return np.random.default_rng(_SEED).uniform(-1, 1, shape).astype(np.float32)
+
+    if not isinstance(config, Siglip2VisionConfig):
+        return {"pixel_values": draw(1, config.num_channels, config.image_size, config.image_size)}
+    rows, columns = config.patches_per_side, config.patches_per_side + 1
+    return {
+        "pixel_values": draw(1, rows * columns, config.patch_features),
+        "pixel_attention_mask": np.ones((1, rows * columns), np.int32),
+        "spatial_shapes": np.array([[rows, columns]]),
+    }
+
+
+def transformers_stages(model: Any, pixel_values: np.ndarray, **others: Any) -> dict[str, np.ndarray]:
     """Run transformers' vision model and collect the stages that `SiglipVisionModel.trace` names.
 
     Parameters
     ----------
-    model : transformers.SiglipVisionModel
+    model : transformers.SiglipVisionModel or Siglip2VisionModel
         With eager attention, so that it hands out attention weights.
-    pixel_values : ndarray of shape (batch, channels, height, width)
-    **options
-        For the model's call, such as ``interpolate_pos_encoding``.
+    pixel_values : ndarray
+    **others
+        What else the model's call takes: other arrays of the image processor, options.
     """
     import torch
 
@@ -204,7 +220,9 @@ def transformers_stages(model: Any, pixel_values: np.ndarray, **options: Any) ->
         after(tower.head, "head")
     try:
         with torch.no_grad():
-            output = model(pixel_values=torch.from_numpy(pixel_values), output_attentions=True, **options)
+            inputs = {"pixel_values": pixel_values, **others}
+            tensors = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in inputs.items()}
+            output = model(**tensors, output_attentions=True)
     finally:
         for handle in handles:
             handle.remove()
@@ -250,19 +268,20 @@ def _import_transformers() -> Any:
     return transformers
 
 
-def _transformers_model(transformers: Any, checkpoint: Checkpoint, config: SiglipVisionConfig) -> Any:
+def _transformers_model(transformers: Any, files: VisionFiles) -> Any:
     """Their model of this configuration, each of its parameters filled from the checkpoint."""
     import torch
 
-    model = transformers.SiglipVisionModel._from_config(
-        transformers.SiglipVisionConfig(**config.to_dict()), attn_implementation="eager"
-    )
+    family = "Siglip2" if files.is_naflex else "Siglip"
+    model_class = getattr(transformers, f"{family}VisionModel")
+    config_class = getattr(transformers, f"{family}VisionConfig")
+    model = model_class._from_config(config_class(**files.config.to_dict()), attn_implementation="eager")
     prefix = "vision_model." if hasattr(model, "vision_model") else ""  # in releases before 5.8
     model.load_state_dict(
         {
             # A copy, since torch does not take the read-only views of the file.
-            prefix + name: torch.from_numpy(np.array(checkpoint.tensor(stored)))
-            for name, stored in find_vision_tensors(checkpoint, config).items()
+            prefix + name: torch.from_numpy(np.array(files.checkpoint.tensor(stored)))
+            for name, stored in find_vision_tensors(files.checkpoint, files.config).items()
         },
         strict=True,
         assign=True,
@@ -270,10 +289,17 @@ def _transformers_model(transformers: Any, checkpoint: Checkpoint, config: Sigli
     return model.eval()
 
 
-def _transformers_pixels(transformers: Any, folder: Path, images: list[Any]) -> np.ndarray:
+def _transformers_pixels(transformers: Any, files: VisionFiles, images: list[Any]) -> np.ndarray:
     from .images import is_path, load_image
 
-    processor_class: Callable[..., Any] = transformers.SiglipImageProcessorPil
-    processor = processor_class.from_pretrained(folder, do_convert_rgb=True)  # type: ignore[attr-defined]
+    family = "Siglip2" if files.is_naflex else "Siglip"
+    processor_class: Callable[..., Any] = getattr(transformers, f"{family}ImageProcessorPil")
+    folder = files.location if files.location.is_dir() else files.location.parent
+    if any((folder / name).exists() for name in (PREPROCESSOR_FILE, PROCESSOR_FILE)):
+        processor = processor_class.from_pretrained(folder, do_convert_rgb=True)  # type: ignore[attr-defined]
+    else:  # other layouts have none, and what was inferred is given to both
+        inferred = read_preprocessing(files.location)
+        assert inferred is not None  # our own processor was made of it
+        processor = processor_class.from_dict(inferred[1])  # type: ignore[attr-defined]
     opened = [load_image(image) if is_path(image) else image for image in images]
     return np.stack(processor(opened)["pixel_values"])

@@ -13,43 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Checkpoint
+from .backends import choose_backend
 from .configuration import SiglipVisionConfig
-from .encoder import encoder_layer
-from .errors import ConfigError, ImageError, SiglipError
-from .kernels.backend import DEFAULT_BACKEND, Backend, get_backend
+from .errors import ImageError
+from .kernels.backend import DEFAULT_BACKEND, Backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
-from .trace import Listener, Stage, layer_path
-from .weights import PoolingHeadWeights, VisionWeights, load_vision_weights
-
-
-def choose_backend(name: str, threads: int | None = None) -> Backend:
-    """The table of operations of this name.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such backend, or it cannot use that many threads.
-    SiglipError
-        If what it needs is not installed.
-
-    Examples
-    --------
-    >>> choose_backend("abacus")
-    Traceback (most recent call last):
-        ...
-    numpy_siglip.errors.ConfigError: unknown backend 'abacus'; there are: numba, numpy
-    """
-    try:
-        return get_backend(name, threads)
-    except ImportError as cause:
-        raise SiglipError(
-            f"{cause.name} is not installed, and compiles the operations: pip install numba, "
-            'or choose backend="numpy"'
-        ) from cause
-    except ValueError as cause:
-        raise ConfigError(str(cause)) from cause
+from .tower_weights import Tensors
+from .trace import LayerRecorder, Listener, Stage
+from .vision_tower import vision_tower
+from .vision_weights import VisionWeights, load_vision_weights
 
 
 class SiglipVisionModel:
@@ -80,7 +53,7 @@ class SiglipVisionModel:
     def __init__(self, config: SiglipVisionConfig, weights: VisionWeights, ops: Backend) -> None:
         self.config = config
         self._weights = weights
-        self._ops = ops
+        self.ops = ops
 
     @classmethod
     def from_pretrained(
@@ -131,7 +104,7 @@ class SiglipVisionModel:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, config: SiglipVisionConfig, ops: Backend
+        cls, checkpoint: Tensors, config: SiglipVisionConfig, ops: Backend
     ) -> SiglipVisionModel:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_vision_weights(checkpoint, config, ops), ops)
@@ -165,31 +138,18 @@ class SiglipVisionModel:
         ImageError
             If the pixels do not fit the model; the message gives both shapes.
         """
-        hidden_states: list[np.ndarray] = []
-        attentions: list[np.ndarray] = []
-
-        layers = [layer_path(index) for index in range(self.config.num_hidden_layers)]
-        states = {"embeddings", *layers} if output_hidden_states else set()
-        maps = {f"{layer}/attention/weights" for layer in layers}
-
-        def keep(name: str, array: np.ndarray) -> None:
-            if name in states:
-                hidden_states.append(array)
-            elif name in maps:
-                attentions.append(array)
-
+        recorder = LayerRecorder(
+            self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
+        )
         last_hidden_state, pooler_output = self._forward(
             pixel_values,
-            Stage(keep),
+            Stage(recorder.listener),
             watch_layers=output_attentions,
             output_attentions=output_attentions,
             interpolate_pos_encoding=interpolate_pos_encoding,
         )
         return BaseModelOutputWithPooling(
-            last_hidden_state,
-            pooler_output,
-            tuple(hidden_states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
+            last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
 
     def trace(
@@ -250,47 +210,20 @@ class SiglipVisionModel:
         output_attentions: bool,
         interpolate_pos_encoding: bool,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        config, weights, ops = self.config, self._weights, self._ops
+        config, weights, ops = self.config, self._weights, self.ops
         pixels = self._check_pixels(pixel_values, interpolate_pos_encoding)
 
         position = self._position_embedding(*pixels.shape[2:])
-        hidden = stage(
-            "embeddings",
-            ops.patch_embedding(pixels, weights.patch_embedding, position, config.patch_size),
+        embeddings = ops.patch_embedding(pixels, weights.patch_embedding, position, config.patch_size)
+        return vision_tower(
+            embeddings,
+            weights,
+            config,
+            ops,
+            output_attentions=output_attentions,
+            stage=stage,
+            watch_layers=watch_layers,
         )
-        for index, layer in enumerate(weights.layers):
-            hidden = encoder_layer(
-                hidden,
-                layer,
-                ops,
-                num_attention_heads=config.num_attention_heads,
-                hidden_act=config.hidden_act,
-                layer_norm_eps=config.layer_norm_eps,
-                output_attentions=output_attentions,
-                stage=stage.within(layer_path(index)) if watch_layers else None,
-            )
-            stage(layer_path(index), hidden)
-        tokens = stage(
-            "post_layernorm", ops.layer_norm(hidden, *weights.post_layernorm, config.layer_norm_eps)
-        )
-        if weights.head is None:
-            return tokens, None
-        return tokens, self._pooling_head(tokens, weights.head, output_attentions, stage)
-
-    def _pooling_head(
-        self, tokens: np.ndarray, head: PoolingHeadWeights, output_attentions: bool, stage: Stage
-    ) -> np.ndarray:
-        """Pool by the probe's attention, then x + mlp(layernorm(x)): (B, T, D) -> (B, D)."""
-        config, ops = self.config, self._ops
-        pooled, attention = ops.attention_pooling(
-            tokens, head.attention, config.num_attention_heads, output_attentions
-        )
-        if attention is not None:
-            stage("head/attention/weights", attention)  # (B, H, 1, T)
-        stage("head/attention", pooled)
-        normed = stage("head/layernorm", ops.layer_norm(pooled, *head.layernorm, config.layer_norm_eps))
-        activated = ops.linear(normed, head.fc1, activation=config.hidden_act)
-        return stage("head", ops.linear(activated, head.fc2, residual=pooled))
 
     def _position_embedding(self, height: int, width: int) -> np.ndarray:
         """The learned positions, resampled if the image's grid is not the one they were learned on."""
@@ -299,7 +232,7 @@ class SiglipVisionModel:
         position = self._weights.position_embedding
         if (rows, columns) == (side, side):
             return position
-        return self._ops.position_embedding(position, rows, columns)
+        return self.ops.position_embedding(position, rows, columns)
 
     def _check_pixels(self, pixel_values: Any, interpolate_pos_encoding: bool) -> np.ndarray:
         """The pixels as float32, once their shape is known to fit."""

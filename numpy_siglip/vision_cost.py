@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from .configuration import SiglipVisionConfig
 from .kernels.attention import attention_cost
 from .kernels.attention_pooling import attention_pooling_cost
 from .kernels.cost import Cost
 from .kernels.layer_norm import layer_norm_cost
 from .kernels.linear import linear_cost
 from .kernels.patch_embedding import patch_embedding_cost
+from .naflex_configuration import VisionConfig
 
 
-def vision_costs(config: SiglipVisionConfig, batch: int = 1) -> dict[str, Cost]:
+def vision_costs(config: VisionConfig, batch: int = 1) -> dict[str, Cost]:
     """Cost of each kind of operation, summed over all layers.
 
     Parameters
     ----------
-    config : SiglipVisionConfig
+    config : SiglipVisionConfig or Siglip2VisionConfig
     batch : int
-        Images.
+        Images, each with as many patches as there are learned positions.
 
     Returns
     -------
@@ -27,6 +27,7 @@ def vision_costs(config: SiglipVisionConfig, batch: int = 1) -> dict[str, Cost]:
 
     Examples
     --------
+    >>> from numpy_siglip import SiglipVisionConfig
     >>> costs = vision_costs(SiglipVisionConfig())
     >>> f"{costs['mlp'].flops / 1e9:.1f} GFLOP of {total_cost(costs).flops / 1e9:.1f}"
     '22.3 GFLOP of 35.6'
@@ -43,8 +44,8 @@ def vision_costs(config: SiglipVisionConfig, batch: int = 1) -> dict[str, Cost]:
         "patch embedding": patch_embedding_cost(
             batch=batch,
             channels=config.num_channels,
-            height=config.image_size,
-            width=config.image_size,
+            height=config.patches_per_side * config.patch_size,  # of which the rest is not looked at
+            width=config.patches_per_side * config.patch_size,
             patch_size=config.patch_size,
             hidden_size=d,
         ),

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .atomic_write import atomic_write
+from .backends import choose_backend
 from .embeddings import require_finite
 from .errors import SiglipError
+from .figure_layout import PatchGrid
 from .figures import (
     draw_patch_filters,
     draw_patch_grid,
@@ -30,9 +32,10 @@ from .figures import (
 from .image_processing import SiglipImageProcessor
 from .images import load_image
 from .kernels.backend import DEFAULT_BACKEND
-from .model_files import open_model
-from .vision import SiglipVisionModel, choose_backend
-from .weights import find_vision_tensors
+from .naflex_configuration import Siglip2VisionConfig, VisionConfig
+from .outputs import BatchFeature
+from .vision_kinds import ImageProcessor, open_vision_model
+from .vision_weights import find_vision_tensors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,38 +97,66 @@ def visualize(
     """
     _require_matplotlib()
     ops = choose_backend(backend, threads)
-    location, checkpoint, config = open_model(model, revision)
-    processor = SiglipImageProcessor.from_pretrained(location)
+    files = open_vision_model(model, revision)
+    location, checkpoint, config = files
+    processor = files.read_processor()[1]
     photo = load_image(image)
-    tower = SiglipVisionModel.from_checkpoint(checkpoint, config, ops)
+    tower: Any = files.load_model(ops)
     stages: dict[str, np.ndarray] = {}
 
     def keep(name: str, array: np.ndarray) -> None:
         if name in ("post_layernorm", "head/attention/weights"):
             stages[name] = array[0]
 
-    pixel_values = processor(photo)["pixel_values"]
+    inputs = processor(photo)
+    grid = patch_grid(inputs, config)
     with np.errstate(all="ignore"):  # what overflows is told below, in one error
-        tower.trace(pixel_values, keep)
+        tower.trace(**inputs, listener=keep)
     names = find_vision_tensors(checkpoint, config)
     positions = checkpoint.tensor(names["embeddings.position_embedding.weight"])
     filters = checkpoint.tensor(names["embeddings.patch_embedding.weight"])
     for results in (*stages.values(), positions, filters):
-        require_finite(results, pixel_values, str(location))
+        require_finite(results, inputs.pixel_values, str(location))
     shown = displayed_image(photo, processor)
+    tokens = stages["post_layernorm"][: grid.rows * grid.columns]  # without padding
     figures = {
-        "patch_grid": draw_patch_grid(shown, config),
-        "patch_filters": draw_patch_filters(filters),
+        "patch_grid": draw_patch_grid(shown, grid),
+        "patch_filters": draw_patch_filters(filters_as_images(filters, config)),
         "position_similarity": draw_position_similarity(positions),
-        "token_colours": draw_token_colours(shown, config, stages["post_layernorm"]),
+        "token_colours": draw_token_colours(shown, grid, tokens),
     }
     if "head/attention/weights" in stages:
-        attention = stages["head/attention/weights"][:, 0]  # (H, 1, T) -> (H, T)
-        figures["pooling_attention"] = draw_pooling_attention(shown, config, attention)
+        attention = stages["head/attention/weights"][:, 0, : len(tokens)]  # (H, 1, T) -> (H, T)
+        figures["pooling_attention"] = draw_pooling_attention(shown, grid, attention)
     return _save({Path(output) / f"{name}.png": figure for name, figure in figures.items()})
 
 
-def displayed_image(photo: Any, processor: SiglipImageProcessor) -> np.ndarray:
+def patch_grid(inputs: BatchFeature, config: VisionConfig) -> PatchGrid:
+    """The patches of a preprocessed image.
+
+    Examples
+    --------
+    >>> inputs = BatchFeature(spatial_shapes=np.array([[13, 19]]))
+    >>> patch_grid(inputs, Siglip2VisionConfig()).width
+    304
+    """
+    size = config.patch_size
+    if not isinstance(config, Siglip2VisionConfig):
+        height, width = inputs.pixel_values.shape[2:]
+        return PatchGrid(height // size, width // size, size, height, width)
+    rows, columns = (int(count) for count in inputs.spatial_shapes[0])
+    return PatchGrid(rows, columns, size, rows * size, columns * size)
+
+
+def filters_as_images(filters: np.ndarray, config: VisionConfig) -> np.ndarray:
+    """The patch embedding's weight as one image for each filter: (hidden_size, channels, P, P)."""
+    if not isinstance(config, Siglip2VisionConfig):
+        return filters
+    square = (config.patch_size, config.patch_size, config.num_channels)  # colours of a pixel together
+    return np.moveaxis(filters.reshape(-1, *square), -1, 1)
+
+
+def displayed_image(photo: Any, processor: ImageProcessor) -> np.ndarray:
     """The photograph in RGB as the model's preprocessing converts it: (height, width, 3) uint8."""
     as_read = SiglipImageProcessor(
         do_convert_rgb=processor.do_convert_rgb, do_resize=False, do_rescale=False, do_normalize=False

@@ -56,18 +56,36 @@ def _cubic(distance: float) -> float:
     return 0.0
 
 
-def position_embedding(position: Array, rows: int, columns: int) -> Array:
-    """Sixteen neighbours of every new place, each weighted by its distance down and across."""
+def _cubic_weights(place: float, side: int) -> dict[int, float]:
+    """Four cells around a place; those beyond the edge repeat it."""
+    weights: dict[int, float] = {}
+    for cell in range(math.floor(place) - 1, math.floor(place) + 3):
+        inside = min(max(cell, 0), side - 1)
+        weights[inside] = weights.get(inside, 0.0) + _cubic(place - cell)
+    return weights
+
+
+def _triangle_weights(place: float, side: int, scale: float) -> dict[int, float]:
+    """Every cell under a triangle whose half width is one new cell, and at least one old one."""
+    heights = {cell: max(0.0, 1 - abs(place - cell) / max(scale, 1.0)) for cell in range(side)}
+    return {cell: height / math.fsum(heights.values()) for cell, height in heights.items()}
+
+
+def position_embedding(position: Array, rows: int, columns: int, interpolation: str) -> Array:
+    """The cells around every new place, each weighted by its distance down and across."""
     side = math.isqrt(len(position))
     out = np.zeros((rows * columns, position.shape[1]))
+
+    def weights(index: int, count: int) -> dict[int, float]:
+        place = (index + 0.5) * side / count - 0.5
+        if interpolation == "bicubic":
+            return _cubic_weights(place, side)
+        return _triangle_weights(place, side, side / count)
+
     for r, c in _indices(rows, columns):
-        y, x = (r + 0.5) * side / rows - 0.5, (c + 0.5) * side / columns - 0.5
-        for dy, dx in product(range(-1, 3), repeat=2):
-            cell_y, cell_x = math.floor(y) + dy, math.floor(x) + dx
-            weight = _cubic(y - cell_y) * _cubic(x - cell_x)
-            inside_y, inside_x = min(max(cell_y, 0), side - 1), min(max(cell_x, 0), side - 1)
+        for (y, down), (x, across) in product(weights(r, rows).items(), weights(c, columns).items()):
             for d in range(position.shape[1]):
-                out[r * columns + c, d] += weight * float(position[inside_y * side + inside_x, d])
+                out[r * columns + c, d] += down * across * float(position[y * side + x, d])
     return out
 
 
@@ -219,3 +237,43 @@ def encoder_layer(hidden: Array, weights: Any, num_heads: int, activation: str, 
     middle = linear(heads, *weights.out_proj, residual=rows)
     widened = linear(layer_norm(middle, *weights.layer_norm2, eps), *weights.fc1, name=activation)
     return linear(widened, *weights.fc2, residual=middle).reshape(hidden.shape)
+
+
+def token_embedding(ids: Array, table: Array, position: Array) -> Array:
+    """Token by token."""
+    out = np.zeros((*ids.shape, table.shape[1]))
+    for b, t, d in _indices(*out.shape):
+        out[b, t, d] = float(table[int(ids[b, t]), d]) + float(position[t, d])
+    return out
+
+
+def l2_normalize(x: Array) -> Array:
+    """Every number over the length of its row."""
+    return np.array([[float(v) / math.hypot(*(float(w) for w in row)) for v in row] for row in x])
+
+
+def mean_pooling(x: Array) -> Array:
+    """Column by column."""
+    batch, tokens, width = x.shape
+    out = np.zeros((batch, width))
+    for b, d in _indices(batch, width):
+        out[b, d] = math.fsum(float(x[b, t, d]) for t in range(tokens)) / tokens
+    return out
+
+
+def similarity(x: Array, y: Array, scale: float, bias: float) -> Array:
+    """Pair by pair."""
+    out = np.zeros((len(x), len(y)))
+    for i, j in _indices(*out.shape):
+        out[i, j] = scale * math.fsum(float(a) * float(b) for a, b in zip(x[i], y[j], strict=True)) + bias
+    return out
+
+
+def sigmoid_loss(logits: Array) -> Array:
+    """The logarithm of the probability that a pair is judged rightly, summed over pairs."""
+    size = len(logits)
+    out = np.zeros(size)
+    for i in range(size):
+        right = [_sigmoid(float(logits[i, j]) * (1 if i == j else -1)) for j in range(size)]
+        out[i] = -math.fsum(math.log(p) for p in right)
+    return out

@@ -11,22 +11,31 @@ import tempfile
 import pytest
 
 import numpy_siglip
+import numpy_siglip.commands
 import numpy_siglip.kernels
+import numpy_siglip.layouts
 
 MODULES = sorted(
     module.name
-    for package in (numpy_siglip, numpy_siglip.kernels)
+    for package in (numpy_siglip, numpy_siglip.commands, numpy_siglip.kernels, numpy_siglip.layouts)
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     if not module.name.endswith("__main__")
 )
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings(name, toy_folder, photos, tmp_path, monkeypatch):
-    """`model_folder` and `photo` stand for a checkpoint and a photograph in all of them."""
+def test_examples_in_docstrings(
+    name, pair_folder, naflex_pair_folder, classifier_folder, photos, tmp_path, monkeypatch
+):
+    """The names of folders, and `photo`, stand for checkpoints and a photograph in all of them."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # so that examples leave nothing behind
     module = importlib.import_module(name)
-    names = {**vars(module), "model_folder": toy_folder, "photo": photos[-1]}
+    folders = {
+        "model_folder": pair_folder,
+        "naflex_folder": naflex_pair_folder,
+        "classifier_folder": classifier_folder,
+    }
+    names = {**vars(module), **folders, "photo": photos[-1]}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for test in doctest.DocTestFinder().find(module, name, globs=names):
         output = []

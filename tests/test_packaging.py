@@ -21,17 +21,34 @@ ORDER = [
     ["errors", "outputs", "trace", "progress", "atomic_write"],
     ["checks"],
     ["json_file", "images"],
-    ["hub"],
-    ["image_pixels", "image_settings", "embeddings"],
-    ["configuration", "checkpoint", "image_processing"],
+    ["hub", "npz_file", "canonical_text", "backends"],
+    ["checkpoint", "layouts.turns"],
+    ["checkpoint_files", "layouts.view", "layouts.settings"],
+    ["layouts.tables", "layouts.inference", "layouts.preprocessing", "layouts.larger_models"],
+    ["layouts.timm", "layouts.open_clip", "layouts.big_vision"],
+    ["layouts.recognition"],
+    ["layouts.description"],
+    ["image_pixels", "image_settings", "embeddings", "batches", "embedding_files"],
+    ["config_section", "image_steps", "token_encoders"],
+    ["vision_configuration", "text_configuration", "image_processing", "naflex_processing", "tokenizer"],
+    ["configuration", "processor", "prompts"],
+    ["naflex_configuration"],
     ["model_files"],
-    ["vision_cost", "weights"],
-    ["encoder", "published", "inspection"],
-    ["vision"],
-    ["embedder", "validation"],
+    ["vision_cost", "tower_weights"],
+    ["vision_weights", "text_weights", "naflex_padding"],
+    ["encoder", "published", "comparison"],
+    ["vision_tower"],
+    ["vision", "text", "naflex"],
+    ["siglip", "classification", "vision_kinds", "text_embedder"],
+    ["naflex_model", "safetensors_writer"],
+    ["inspection", "conversion", "embedder", "validation"],
     ["figure_layout"],
     ["embed_files", "figures"],
     ["visualization"],
+    ["commands.arguments", "commands.output"],
+    ["commands.image_files"],
+    ["commands.embed", "commands.classify", "commands.inspect", "commands.validate", "commands.visualize"],
+    ["commands.convert", "commands.warmup"],
     ["command_line"],
     ["__main__"],
 ]
@@ -44,7 +61,10 @@ def _imports(file: Path) -> list[tuple[int, str]]:
         if isinstance(node, ast.Import):
             found += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or ""))
+            names = [node.module] if node.module else [name.name for name in node.names]
+            if node.module == "commands":  # a folder, of which files are imported
+                names = [f"commands.{name.name}" for name in node.names]
+            found += [(node.level, name) for name in names if not name.startswith("__")]
     return found
 
 
@@ -67,19 +87,23 @@ def test_kernels_init_is_only_words():
 
 def test_every_module_has_its_place_in_the_order():
     modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
+    for folder in ("commands", "layouts"):
+        modules |= {f"{folder}.{file.stem}" for file in (PACKAGE / folder).glob("[!_]*.py")}
     assert modules == {name for rank in ORDER for name in rank}
 
 
 @pytest.mark.parametrize("module", [name for rank in ORDER for name in rank])
 def test_imports_go_one_way(module):
     ranks = {name: number for number, rank in enumerate(ORDER) for name in rank}
-    for level, imported in _imports(PACKAGE / f"{module}.py"):
-        if level == 1 and imported and not imported.startswith("kernels."):
-            assert ranks[imported] < ranks[module], f"{module} imports {imported}"
-        assert level < 2
+    folders = module.split(".")[:-1]
+    for level, imported in _imports(PACKAGE / f"{module.replace('.', '/')}.py"):
+        name = ".".join([*folders[: len(folders) + 1 - level], imported])  # of a module beside it, or above
+        if level and imported and not name.startswith("kernels."):
+            assert ranks[name] < ranks[module], f"{module} imports {name}"
+        assert level < 2 + len(folders)
 
 
-@pytest.mark.parametrize("folder", [PACKAGE, KERNELS])
+@pytest.mark.parametrize("folder", [PACKAGE, PACKAGE / "commands", PACKAGE / "layouts", KERNELS])
 def test_nobody_imports_torch_or_transformers_at_the_top(folder):
     allowed_inside_functions = {"validation.py"}
     for file in folder.glob("*.py"):
@@ -152,7 +176,12 @@ def test_the_wheel_alone_does_the_main_job(toy_folder, photos, tmp_path):
     (source,) = (tmp_path / "dist").glob("*.tar.gz")
     assert source.stat().st_size < 1_000_000
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("numpy_siglip/py.typed", "numpy_siglip/vision.py", "numpy_siglip/kernels/linear.py"):
+    for name in (
+        "numpy_siglip/py.typed",
+        "numpy_siglip/vision.py",
+        "numpy_siglip/kernels/linear.py",
+        "numpy_siglip/layouts/timm.py",
+    ):
         assert name in names
     top_level = {name.partition("/")[0] for name in names if ".dist-info" not in name}
     assert top_level == {"numpy_siglip"}

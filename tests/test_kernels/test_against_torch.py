@@ -17,11 +17,16 @@ from numpy_siglip.kernels.attention_pooling import (
 )
 from numpy_siglip.kernels.gelu import gelu_exact_reference, gelu_tanh_reference
 from numpy_siglip.kernels.image_to_patches import image_to_patches_reference
+from numpy_siglip.kernels.l2_normalize import l2_normalize_reference
 from numpy_siglip.kernels.layer_norm import layer_norm_reference
 from numpy_siglip.kernels.linear import LinearWeights, linear_reference
 from numpy_siglip.kernels.patch_embedding import patch_embedding_reference
-from numpy_siglip.kernels.position_embedding import bicubic_resize_matrix, position_embedding_reference
+from numpy_siglip.kernels.position_embedding import position_embedding_reference
+from numpy_siglip.kernels.resampling import INTERPOLATIONS, resize_matrix, resize_taps
+from numpy_siglip.kernels.sigmoid_loss import sigmoid_loss_reference
+from numpy_siglip.kernels.similarity import similarity_reference
 from numpy_siglip.kernels.softmax import softmax_reference
+from numpy_siglip.kernels.token_embedding import token_embedding_reference
 
 EXACT = 1e-12
 
@@ -52,21 +57,34 @@ def test_patch_embedding_is_a_strided_convolution(size, patch, batch):
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 14, 27])
-@pytest.mark.parametrize("grid", [(1, 1), (14, 14), (3, 40), (29, 5), (64, 64), (27, 26)])
-def test_position_embedding_is_torchs_bicubic_interpolation(side, grid):
+@pytest.mark.parametrize(
+    "grid", [(1, 1), (14, 14), (3, 40), (29, 5), (64, 64), (27, 26), (1, 256), (45, 5), (128, 8), (10, 1)]
+)
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_position_embedding_is_torchs_interpolation(side, grid, interpolation):
     position = _random(side * side, 4)
     (table,) = _torch(position.reshape(1, side, side, 4).transpose(0, 3, 1, 2))
-    expected = functional.interpolate(table, size=grid, mode="bicubic", align_corners=False)
+    # In another layout torch 2.13 computes the first row of a single column and repeats it.
+    table = table.clone(memory_format=torch.channels_last)
+    antialias = interpolation == "antialiased_bilinear"
+    mode = "bilinear" if antialias else "bicubic"
+    expected = functional.interpolate(table, size=grid, mode=mode, align_corners=False, antialias=antialias)
     expected = expected[0].permute(1, 2, 0).reshape(-1, 4).numpy()
-    assert_close(position_embedding_reference(position, *grid), expected, relative=EXACT)
+    result = position_embedding_reference(position, *grid, interpolation)
+    assert_close(result, expected, relative=EXACT)
 
 
-@pytest.mark.parametrize(("old", "new"), [(1, 5), (5, 1), (14, 14), (14, 30), (27, 9)])
-def test_resize_matrices_keep_constants(old, new):
-    matrix = bicubic_resize_matrix(old, new)
+@pytest.mark.parametrize(("old", "new"), [(1, 5), (5, 1), (14, 14), (14, 30), (27, 9), (16, 5), (16, 64)])
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_resize_matrices_keep_constants(old, new, interpolation):
+    matrix = resize_matrix(old, new, interpolation)
     np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-14)
     if old == new:
         np.testing.assert_array_equal(matrix, np.eye(old))
+    cells, weights = resize_taps(old, new, interpolation)
+    scattered = np.zeros((new, old))
+    np.add.at(scattered, (np.arange(new)[:, None], cells), weights)
+    np.testing.assert_allclose(scattered, matrix, atol=1e-7)
 
 
 @pytest.mark.parametrize("width", [1, 2, 33, 768, 1152])
@@ -167,3 +185,25 @@ def test_exact_gelu_keeps_small_results():
     x = np.array([-9.0, -8.0])
     expected = x * np.array([1.1285884059538405e-19, 6.220960574271785e-16])  # Phi(-9), Phi(-8)
     np.testing.assert_allclose(gelu_exact_reference(x), expected, rtol=1e-13)
+
+
+def test_token_embedding():
+    ids, table, position = np.random.default_rng(0).integers(50, size=(3, 7)), _random(50, 9), _random(7, 9)
+    expected = functional.embedding(*_torch(ids, table)).numpy() + position
+    np.testing.assert_array_equal(token_embedding_reference(ids, table, position), expected)
+
+
+@pytest.mark.parametrize("width", [1, 33, 768])
+def test_l2_normalize(width):
+    x = _random(5, width) * 100
+    assert_close(l2_normalize_reference(x), functional.normalize(*_torch(x), dim=-1).numpy(), relative=EXACT)
+
+
+def test_similarity_and_the_loss_of_pairs():
+    x, y = _random(9, 33), _random(9, 33, seed=1)
+    logits = similarity_reference(x, y, 3.0, -7.0)
+    expected = 3 * torch.matmul(*_torch(x, y.T)) - 7
+    assert_close(logits, expected.numpy(), relative=EXACT)
+    signs = 2 * torch.eye(9) - 1
+    losses = -functional.logsigmoid(signs * expected).sum(dim=-1)
+    assert_close(sigmoid_loss_reference(logits), losses.numpy(), relative=EXACT)

@@ -43,9 +43,10 @@ def _random(*shape: int, seed: int = 0) -> np.ndarray:
 def _widened(value):
     """Operands of the reference in float64, those inside weights included."""
     if isinstance(value, np.ndarray):
-        return value.astype(np.float64)
+        return value.astype(np.float64) if value.dtype.kind == "f" else value
     if isinstance(value, tuple):
-        return type(value)(*(_widened(part) for part in value))
+        parts = [_widened(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -10,14 +12,27 @@ from numpy_siglip.kernels.attention import attention_reference
 from numpy_siglip.kernels.attention_pooling import attention_pooling_reference
 from numpy_siglip.kernels.gelu import gelu_exact_reference, gelu_tanh_reference
 from numpy_siglip.kernels.image_to_patches import image_to_patches_reference
+from numpy_siglip.kernels.l2_normalize import l2_normalize, l2_normalize_reference
 from numpy_siglip.kernels.layer_norm import layer_norm_reference
 from numpy_siglip.kernels.linear import LinearWeights, linear_reference
 from numpy_siglip.kernels.patch_embedding import patch_embedding_reference
 from numpy_siglip.kernels.position_embedding import position_embedding_reference
+from numpy_siglip.kernels.runtime import Runtime
 from numpy_siglip.kernels.sampling import Sampler, attention_pooling_operands
+from numpy_siglip.kernels.sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
+from numpy_siglip.kernels.similarity import similarity, similarity_reference
 from numpy_siglip.kernels.softmax import softmax_reference
+from numpy_siglip.kernels.token_embedding import token_embedding, token_embedding_reference
 
 DRAW = Sampler(seed=0)
+RUNTIME = Runtime(threads=2)
+
+
+def _both(reference, compiled):
+    """The two forms of an operation, called alike."""
+    return pytest.mark.parametrize(
+        "operation", [reference, functools.partial(compiled, RUNTIME)], ids=["reference", "compiled"]
+    )
 
 
 def _nan_rows(array: np.ndarray) -> list[int]:
@@ -148,3 +163,54 @@ def test_activations_at_infinity_agree_with_torch_where_torch_has_a_limit(name):
     x = np.array([np.inf, -np.inf], np.float32)
     expected = ACT2FN[name](torch.from_numpy(x)).numpy()
     np.testing.assert_array_equal(activation_reference(x, name), expected)
+
+
+@_both(token_embedding_reference, token_embedding)
+def test_a_nan_in_the_table_spoils_its_tokens_alone(operation):
+    table = DRAW.array(5, 3)
+    table[4] = np.nan
+    hidden = operation(np.array([[0, 4], [4, 1]]), table, DRAW.array(2, 3))
+    assert _nan_rows(hidden.reshape(4, 3)) == [1, 2]
+
+
+@_both(l2_normalize_reference, l2_normalize)
+@pytest.mark.parametrize("width", [1, 5, 16, 40])
+def test_normalisation_of_what_is_extreme(operation, width):
+    x = DRAW.array(7, width)
+    expected = x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    x[0] *= np.float32(1e30)  # whose squares overflow
+    x[1] *= np.float32(1e-30)  # and vanish
+    x[2] = 0
+    x[3, -1], x[4, 0], x[5, width // 2] = np.nan, np.inf, -np.inf
+    result = operation(x)
+    assert _nan_rows(result) == [3, 4, 5]
+    np.testing.assert_array_equal(result[2], np.zeros(width))
+    np.testing.assert_allclose(result[[0, 1, 6]], expected[[0, 1, 6]], rtol=1e-6)
+
+
+@_both(similarity_reference, similarity)
+def test_similarity_keeps_nan_within_its_row_or_column(operation):
+    x, y = DRAW.array(4, 3), DRAW.array(5, 3)
+    x[1, 2] = y[3, 0] = np.nan
+    nan = np.isnan(operation(x, y, 2.0, -1.0))
+    assert nan[1].all()
+    assert nan[:, 3].all()
+    assert nan.sum() == 5 + 4 - 1
+
+
+@_both(sigmoid_loss_reference, sigmoid_loss)
+def test_the_loss_of_what_is_extreme(operation):
+    logits = np.full((20, 20), -3e38, np.float32)
+    np.fill_diagonal(logits, 3e38)
+    np.testing.assert_array_equal(operation(logits), np.zeros(20))  # all told rightly
+    logits[3, 4] = logits[5, 5] = np.nan
+    logits[6, 6], logits[7, 0], logits[8, 8], logits[9, 0] = -np.inf, np.inf, np.inf, -np.inf
+    losses = operation(logits)
+    assert _nan_rows(losses) == [3, 5]
+    assert np.flatnonzero(np.isinf(losses)).tolist() == [6, 7]
+    assert operation(np.zeros((0, 0), np.float32)).shape == (0,)
+
+
+def test_the_loss_of_pairs_needs_as_many_columns_as_rows():
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        sigmoid_loss(RUNTIME, np.zeros((2, 3), np.float32))

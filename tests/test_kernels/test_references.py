@@ -39,6 +39,11 @@ def _oracle(op: Op, operands: dict[str, Any]) -> tuple[np.ndarray, ...]:
         return (oracle.patch_embedding(weight=weight, bias=bias, **plain),)
     if op.name == "encoder_layer":
         return (oracle.encoder_layer(**plain),)
+    if op.name == "encoder":
+        hidden = plain.pop("hidden")
+        for layer in plain.pop("layers"):
+            hidden = oracle.encoder_layer(hidden, layer, **plain)
+        return (hidden,)
     if op.name == "attention_pooling":
         weights = plain.pop("weights")
         width = len(weights.probe)
@@ -117,8 +122,8 @@ def test_every_reference_and_cost_is_registered():
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and name.endswith(("_reference", "_cost")):
                 found[name] = function
-    for name in ("prepare_linear_reference", "prepare_attention_pooling_reference"):
-        del found[name]  # prepares weights, computes nothing
+    for name in [name for name in found if name.startswith("prepare_")]:
+        del found[name]  # computes nothing
     listed = {f"{op.name}_reference": op.reference for op in OPS}
     listed |= {f"{op.name}_cost": op.cost for op in OPS}
     assert found == listed
@@ -133,7 +138,7 @@ def test_operands_are_seeded():
         for one, same, different in zip(first, second, other, strict=True):
             np.testing.assert_array_equal(one, same)
             assert not np.array_equal(one, different)
-            assert one.dtype == np.float32
+            assert one.dtype == (np.float32 if one.dtype.kind == "f" else np.int64)
 
 
 # -------------------------------------------------------------------------------- activations, all
@@ -162,6 +167,8 @@ def test_bytes_are_what_operands_and_results_weigh(op, shape):
     if "pixels" in operands:  # those beyond the last whole patch are not read
         kept = oracle.image_to_patches(operands["pixels"], operands["patch_size"])
         weighed += 4 * (kept.size - operands["pixels"].size)
+    if "table" in operands:  # one row for each token, and no others
+        weighed += 4 * (results[0].size - operands["table"].size)
     assert op.cost(**shape).bytes == weighed
 
 
@@ -209,6 +216,11 @@ def test_flops_of_matrix_products_are_counted_by_running_them():
             {"side": 2, "rows": 3, "columns": 5, "hidden_size": 7},
             2 * 7 * (3 * 4 + 3 * 5 * 2),
         ),
+        ("token_embedding", {"batch": 2, "tokens": 3, "vocab_size": 50, "width": 5}, 30),
+        ("mean_pooling", {"batch": 2, "tokens": 3, "width": 5}, 2 * 5 * 4),
+        ("l2_normalize", {"rows": 3, "width": 5}, 6 * 15),
+        ("similarity", {"rows": 3, "columns": 4, "width": 5}, 2 * 60 + 2 * 12),
+        ("sigmoid_loss", {"rows": 3}, 6 * 9),
     ],
 )
 def test_flops_counted_by_hand(name, shape, flops):

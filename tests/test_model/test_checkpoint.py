@@ -20,8 +20,8 @@ from numpy_siglip import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from numpy_siglip.checkpoint import open_checkpoint
-from numpy_siglip.weights import vision_tensor_shapes
+from numpy_siglip.checkpoint_files import open_checkpoint
+from numpy_siglip.vision_weights import vision_tensor_shapes
 
 CONFIG = SiglipVisionConfig(**TOY)
 WEIGHTS = realistic_weights(vision_tensor_shapes(CONFIG))
@@ -319,7 +319,7 @@ def test_missing_things_are_named(tmp_path, flat_folder):
         SiglipVisionModel.from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"config\.json: not a \.safetensors file"):
+    with pytest.raises(CheckpointError, match=r"config\.json: not a \.safetensors or \.npz file"):
         SiglipVisionModel.from_pretrained(tmp_path / "config.json")
     for name in ("a", "b"):
         shutil.copy(flat_folder / "model.safetensors", tmp_path / f"{name}.safetensors")
@@ -359,7 +359,9 @@ def test_the_wrong_thing_is_named_before_what_it_lacks(photos, tmp_path):
     """Not that a photograph, or a folder of photographs, has no config.json."""
     for loader in (SiglipVisionModel, Embedder):
         for wrong in (photos[0], "/dev/null"):
-            with pytest.raises(CheckpointError, match=rf"^{wrong}: not a \.safetensors file, nor a folder"):
+            with pytest.raises(
+                CheckpointError, match=rf"^{wrong}: not a \.safetensors or \.npz file, nor a fold"
+            ):
                 loader.from_pretrained(wrong)
         with pytest.raises(CheckpointError, match=r"no model\.safetensors .*; name a folder that holds"):
             loader.from_pretrained(tmp_path)
@@ -374,7 +376,7 @@ def test_a_config_of_another_type_is_refused(config, flat_folder):
 
 
 def test_a_config_of_a_full_model_is_taken(flat_folder):
-    config = SiglipConfig.from_pretrained(flat_folder)
+    config = SiglipConfig(vision_config=CONFIG)
     assert SiglipVisionModel.from_pretrained(flat_folder, config=config).config == config.vision_config
 
 

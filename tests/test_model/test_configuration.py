@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import transformers
 
-from numpy_siglip import ConfigError, SiglipConfig, SiglipVisionConfig
+from numpy_siglip import ConfigError, SiglipConfig, SiglipTextConfig, SiglipVisionConfig
 
 
-def test_defaults_and_names_are_those_of_transformers():
-    theirs = transformers.SiglipVisionConfig()
-    for field in dataclasses.fields(SiglipVisionConfig):
-        assert getattr(SiglipVisionConfig(), field.name) == getattr(theirs, field.name), field.name
+@pytest.mark.parametrize("kind", [SiglipVisionConfig, SiglipTextConfig])
+def test_defaults_and_names_are_those_of_transformers(kind):
+    theirs = getattr(transformers, kind.__name__)()
+    for field in dataclasses.fields(kind):
+        assert getattr(kind(), field.name) == getattr(theirs, field.name), field.name
 
 
 def test_what_transformers_saves_is_read_back(tmp_path):
@@ -33,12 +34,40 @@ def test_what_transformers_saves_is_read_back(tmp_path):
     expected = SiglipVisionConfig(**values)
     transformers.SiglipVisionConfig(**values).save_pretrained(tmp_path / "vision")
     transformers.SiglipConfig(vision_config=values).save_pretrained(tmp_path / "full")
+    assert SiglipConfig.from_pretrained(tmp_path / "full").vision_config == expected
     for folder in ("vision", "full"):
         assert SiglipVisionConfig.from_pretrained(tmp_path / folder) == expected
-        assert SiglipConfig.from_pretrained(tmp_path / folder).vision_config == expected
         assert SiglipVisionConfig.from_pretrained(str(tmp_path / folder / "config.json")) == expected
     assert not expected.vision_use_head
     assert (expected.head_dim, expected.patches_per_side, expected.num_patches) == (12, 4, 16)
+
+
+def test_a_text_configuration_that_transformers_saves_is_read_back(tmp_path):
+    values = {
+        "vocab_size": 99,
+        "hidden_size": 48,
+        "intermediate_size": 50,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 16,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+        "attention_dropout": 0.1,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": [1, 3],
+        "projection_size": 56,
+    }
+    transformers.SiglipTextConfig(**values).save_pretrained(tmp_path / "text")
+    transformers.SiglipConfig(text_config=values).save_pretrained(tmp_path / "full")
+    expected = SiglipTextConfig(**values)
+    for folder in ("text", "full"):
+        assert SiglipTextConfig.from_pretrained(tmp_path / folder) == expected
+    full = SiglipConfig.from_pretrained(tmp_path / "full")
+    assert full == SiglipConfig(text_config=expected)
+    assert transformers.SiglipConfig.from_dict(full.to_dict()).text_config.projection_size == 56
+    assert hash(full) == hash(SiglipConfig(expected))
+    assert expected.head_dim == 12
 
 
 def test_to_dict_is_read_by_transformers_and_by_us():
@@ -161,6 +190,34 @@ def test_impossible_values_name_their_field(values, field, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"vocab_size": 0}, "vocab_size"),
+        ({"vocab_size": 2**40}, "vocab_size"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings"),
+        ({"projection_size": -1}, "projection_size"),
+        ({"num_attention_heads": 7}, "num_attention_heads"),
+        ({"hidden_act": "gelu_tanh"}, "hidden_act"),
+        ({"pad_token_id": "1"}, "pad_token_id"),
+        ({"pad_token_id": [1]}, "pad_token_id"),
+        ({"bos_token_id": True}, "bos_token_id"),
+        ({"eos_token_id": [1, "2"]}, "eos_token_id"),
+        ({"model_type": "siglip_vision_model"}, "model_type"),
+        ({"model_type": "paligemma", "text_config": {"model_type": "gemma"}}, "text_config.model_type"),
+    ],
+)
+def test_impossible_values_of_a_text_tower_name_their_field(values, field):
+    with pytest.raises(ConfigError, match=f"^{field}"):
+        SiglipTextConfig.from_dict(values)
+
+
+@pytest.mark.parametrize("model_type", ["siglip_vision_model", "siglip_text_model", "paligemma", ["siglip"]])
+def test_a_whole_model_is_not_made_up_from_one_tower(model_type):
+    with pytest.raises(ConfigError, match=r"^model_type is .*a whole model"):
+        SiglipConfig.from_dict({"model_type": model_type, "vision_config": {}})
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "no config.json"),
@@ -197,9 +254,12 @@ def test_what_is_no_mapping_is_refused(values):
 
 def test_a_full_configuration_takes_what_transformers_takes():
     assert SiglipConfig(vision_config=None) == SiglipConfig()
-    assert SiglipConfig({"image_size": 384}).vision_config == SiglipVisionConfig(image_size=384)
-    with pytest.raises(ConfigError, match=r"^image_size"):
-        SiglipConfig({"image_size": 0})
+    assert SiglipConfig(vision_config={"image_size": 384}).vision_config == SiglipVisionConfig(image_size=384)
+    assert SiglipConfig({"vocab_size": 250_000}).text_config == SiglipTextConfig(vocab_size=250_000)
+    with pytest.raises(ConfigError, match=r"^vision_config: image_size"):
+        SiglipConfig(vision_config={"image_size": 0})
+    with pytest.raises(ConfigError, match=r"^text_config: model_type"):
+        SiglipConfig.from_dict({"text_config": {"model_type": "gemma"}})
 
 
 def test_numpys_numbers_are_numbers():

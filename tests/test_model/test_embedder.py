@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -18,12 +19,14 @@ from numpy_siglip import (
     ConfigError,
     Embedder,
     ImageError,
+    Siglip2ImageProcessor,
+    Siglip2VisionModel,
     SiglipImageProcessor,
     SiglipVisionConfig,
     SiglipVisionModel,
 )
 from numpy_siglip.embedder import in_batches
-from numpy_siglip.embeddings import normalize_rows
+from numpy_siglip.kernels.l2_normalize import l2_normalize_reference
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +47,16 @@ def test_rows_have_length_one_unless_asked_otherwise(embedder, photos):
     normalized = embedder.embed_images(photos)
     np.testing.assert_allclose(np.linalg.norm(normalized, axis=1), 1, rtol=1e-6)
     raw = embedder.embed_images(photos, normalize=False)
-    assert_close(normalize_rows(raw), normalized, relative=1e-6)
+    assert_close(l2_normalize_reference(raw), normalized, relative=1e-6)
     assert np.abs(np.linalg.norm(raw, axis=1) - 1).min() > 0.1
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1, 1e30, 1e38])
 def test_lengths_neither_overflow_nor_vanish(scale):
     rows = np.array([[0.5, -2, 1], [0, 0, 0]], np.float32)
-    scaled = normalize_rows(rows * np.float32(scale))
+    scaled = l2_normalize_reference(rows * np.float32(scale))
     assert scaled.dtype == np.float32
-    assert_close(scaled, normalize_rows(rows), relative=1e-6)
+    assert_close(scaled, l2_normalize_reference(rows), relative=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
@@ -140,7 +143,7 @@ def test_weights_that_give_no_finite_embedding_are_an_error_and_no_warning(value
 
 def test_pixels_that_are_not_finite_are_not_the_checkpoints_fault(embedder):
     with pytest.raises(ImageError, match="pixel_values holds NaN or infinite numbers"):
-        embedder.embed_pixel_values(np.full((1, 3, 44, 44), np.nan, np.float32))
+        embedder.embed_inputs({"pixel_values": np.full((1, 3, 44, 44), np.nan, np.float32)})
 
 
 @pytest.mark.parametrize("size", [{"height": 32, "width": 32}, {"height": 44, "width": 60}])
@@ -197,3 +200,45 @@ def test_a_headless_checkpoint_is_named(toy_folder, tmp_path):
 def test_in_batches_cuts_any_length():
     assert [len(batch) for batch in in_batches(range(7), 3)] == [3, 3, 1]
     assert list(in_batches([], 3)) == []
+
+
+# ------------------------------------------------------------------------------------------- NaFlex
+
+
+def test_a_naflex_model_is_found_by_itself(naflex_folder, naflex_model, photos):
+    embedder = Embedder.from_pretrained(naflex_folder)
+    assert isinstance(embedder.model, Siglip2VisionModel)
+    assert isinstance(embedder.processor, Siglip2ImageProcessor)
+    inputs = transformers.Siglip2ImageProcessorPil.from_pretrained(naflex_folder)(
+        [Image.open(photo) for photo in photos], return_tensors="pt"
+    )
+    with torch.no_grad():
+        expected = naflex_model(**inputs).pooler_output.numpy()
+    for batch_size in (1, 3, 8):
+        embeddings = embedder.embed_images(photos, batch_size=batch_size, normalize=False)
+        assert_close(embeddings, expected, relative=1e-5)
+    assert_close(np.linalg.norm(embedder.embed_images(photos), axis=1), np.ones(4, np.float32), relative=1e-6)
+
+
+def test_naflex_with_another_budget_of_patches(naflex_folder, photos):
+    few = Embedder.from_pretrained(naflex_folder)
+    many = Embedder(few.model, dataclasses.replace(few.processor, max_num_patches=100))
+    assert not np.array_equal(few.embed_images(photos), many.embed_images(photos))
+
+
+def test_files_of_two_kinds_do_not_fit_each_other(naflex_folder, toy_folder, tmp_path):
+    for config, preprocessing, message in (
+        (naflex_folder, toy_folder, "use SiglipImageProcessor"),
+        (toy_folder, naflex_folder, "use Siglip2ImageProcessor"),
+    ):
+        folder = shutil.copytree(config, tmp_path / config.name)
+        shutil.copy(preprocessing / "preprocessor_config.json", folder)
+        with pytest.raises(ConfigError, match=rf"preprocessor_config\.json: .*{message}"):
+            Embedder.from_pretrained(folder)
+    naflex, fixed = Embedder.from_pretrained(naflex_folder), Embedder.from_pretrained(toy_folder)
+    with pytest.raises(ConfigError, match="a NaFlex tower takes patches"):
+        Embedder(naflex.model, fixed.processor)
+    with pytest.raises(ConfigError, match="takes whole images"):
+        Embedder(fixed.model, naflex.processor)
+    with pytest.raises(ConfigError, match="patches of 16 pixels, but patch_size is 11"):
+        Embedder(naflex.model, Siglip2ImageProcessor())

@@ -6,10 +6,10 @@ import pytest
 import torch
 import transformers
 
-from numpy_siglip import PUBLISHED_CHECKPOINTS
+from numpy_siglip import PUBLISHED_CHECKPOINTS, Siglip2VisionConfig
 from numpy_siglip.published import find_published
 from numpy_siglip.vision_cost import total_cost, vision_costs
-from numpy_siglip.weights import count_vision_parameters, vision_tensor_shapes
+from numpy_siglip.vision_weights import count_vision_parameters, vision_tensor_shapes
 
 # Width, layers, heads, MLP of each size, from the conversion script of transformers
 # (models/siglip/convert_siglip_to_hf.py) and big_vision's models/vit.py.
@@ -39,22 +39,24 @@ def test_shape_agrees_with_name_and_size(checkpoint):
         config.intermediate_size,
     )
     assert sizes == SIZES[checkpoint.size]
-    assert config.num_patches == checkpoint.num_tokens == (config.image_size // config.patch_size) ** 2
+    naflex = isinstance(config, Siglip2VisionConfig)
+    side = 16 if naflex else config.image_size // config.patch_size
+    assert config.num_patches == checkpoint.num_tokens == side**2
     named = re.search(
         r"siglip2?-(base|large|so400m|giant-opt)-patch(\d+)-(\d+|naflex)", checkpoint.repository
     )
     if named:
         assert named[1] == checkpoint.size
         assert int(named[2]) == config.patch_size
-        assert named[3] in (str(config.image_size), "naflex")
+        assert named[3] == ("naflex" if naflex else str(config.image_size))
 
 
 @pytest.mark.parametrize("checkpoint", PUBLISHED_CHECKPOINTS, ids=IDS)
 def test_every_tensor_is_one_of_transformers(checkpoint):
     """transformers' own model of the same configuration, without memory behind its tensors."""
-    values = checkpoint.config.to_dict()
+    config = getattr(transformers, type(checkpoint.config).__name__)(**checkpoint.config.to_dict())
     with torch.device("meta"):
-        theirs = transformers.SiglipVisionModel(transformers.SiglipVisionConfig.from_dict(values))
+        theirs = transformers.AutoModel.from_config(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in theirs.named_parameters()}
     assert vision_tensor_shapes(checkpoint.config) == shapes
     assert checkpoint.num_parameters == sum(tensor.numel() for tensor in theirs.parameters())

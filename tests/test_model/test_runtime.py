@@ -225,7 +225,7 @@ def test_the_quota_of_a_container_is_read(files, expected, tmp_path, monkeypatch
 
 
 def test_numba_num_threads_is_respected(toy_folder):
-    code = "print(model._ops.threads, SiglipVisionModel.from_pretrained(sys.argv[1])._ops.threads)"
+    code = "print(model.ops.threads, SiglipVisionModel.from_pretrained(sys.argv[1]).ops.threads)"
     assert _succeeds(code, toy_folder, environment={"NUMBA_NUM_THREADS": "1"}) == "2 1"
 
 

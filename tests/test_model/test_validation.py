@@ -10,9 +10,8 @@ import transformers
 from checkpoints import TOY, transformers_vision_model
 from safetensors.numpy import load_file, save_file
 
-from numpy_siglip import ConfigError, SiglipVisionModel
+from numpy_siglip import ConfigError, Siglip2VisionModel, SiglipVisionModel
 from numpy_siglip.kernels.backend import get_backend
-from numpy_siglip.model_files import open_model
 from numpy_siglip.validation import (
     _transformers_model,
     compare_arrays,
@@ -20,6 +19,7 @@ from numpy_siglip.validation import (
     transformers_stages,
     validate_model,
 )
+from numpy_siglip.vision_kinds import open_vision_model
 
 
 def test_every_stage_but_the_pooling_maps_is_compared(toy_folder):
@@ -39,6 +39,20 @@ def test_photographs_are_compared_from_the_preprocessing_on(toy_folder, photos):
     assert validation.stages[0].max_difference == 0
     assert validation.stages[0].shape == (4, 3, 44, 44)
     assert validation.first_divergence is None
+
+
+def test_naflex_is_compared_at_every_stage_but_for_its_padding(naflex_folder, photos):
+    noise = validate_model(naflex_folder)
+    with_photos = validate_model(naflex_folder, list(photos))
+    assert with_photos.stages[0].stage == "pixel_values"
+    assert with_photos.stages[0].max_difference == 0
+    model = Siglip2VisionModel.from_pretrained(naflex_folder)
+    patches = np.zeros((1, 16, 363), np.float32)
+    traced = [name for name in model.trace(patches, None, [[4, 4]]) if name != "head/attention/weights"]
+    for validation, stages in ((noise, noise.stages), (with_photos, with_photos.stages[1:])):
+        assert [stage.stage for stage in stages] == traced
+        assert validation.first_divergence is None
+        assert 0 < validation.worst.relative_difference < 5e-5
 
 
 @pytest.mark.parametrize(
@@ -139,8 +153,8 @@ def test_the_file_that_was_named_is_the_one_compared(toy_folder, tmp_path, monke
 
     opened = []
 
-    def keep(transformers, checkpoint, config):
-        opened.append(_transformers_model(transformers, checkpoint, config))
+    def keep(transformers, files):
+        opened.append(_transformers_model(transformers, files))
         return opened[0]
 
     monkeypatch.setattr("numpy_siglip.validation._transformers_model", keep)
@@ -167,8 +181,7 @@ def test_a_tower_without_head_is_compared(tmp_path):
 
 def test_transformers_is_filled_as_it_would_fill_itself(toy_folder):
     """What is read here and handed over is what transformers reads by itself, to the bit."""
-    files = open_model(toy_folder)
-    filled = _transformers_model(transformers, files.checkpoint, files.config)
+    filled = _transformers_model(transformers, open_vision_model(toy_folder))
     expected = transformers.SiglipVisionModel.from_pretrained(toy_folder).state_dict()
     assert filled.state_dict().keys() == expected.keys()
     for name, value in filled.state_dict().items():

@@ -14,6 +14,7 @@ from numpy_siglip import (
     PUBLISHED_CHECKPOINTS,
     ConfigError,
     ImageError,
+    Siglip2VisionConfig,
     SiglipImageProcessor,
     SiglipVisionConfig,
     SiglipVisionModel,
@@ -32,6 +33,8 @@ def _shape_classes():
     """Every distinct shape of tower in the table, once; those that take long are marked slow."""
     seen = {}
     for checkpoint in PUBLISHED_CHECKPOINTS:
+        if isinstance(checkpoint.config, Siglip2VisionConfig):
+            continue  # see test_naflex
         seen.setdefault(checkpoint.config, checkpoint.repository.removeprefix("google/"))
     for config, name in seen.items():
         slow = config.num_patches * config.hidden_size > 1_000_000

@@ -9,8 +9,13 @@ import pytest
 from checkpoints import TOY, save_image_processor, transformers_vision_model
 from PIL import Image
 
-from numpy_siglip import SiglipError, SiglipImageProcessor, SiglipVisionConfig
+from numpy_siglip import (
+    Siglip2VisionConfig,
+    SiglipError,
+    SiglipImageProcessor,
+)
 from numpy_siglip.command_line import main
+from numpy_siglip.figure_layout import PatchGrid
 from numpy_siglip.figures import (
     draw_patch_filters,
     draw_patch_grid,
@@ -19,10 +24,11 @@ from numpy_siglip.figures import (
     draw_token_colours,
     principal_components,
 )
-from numpy_siglip.visualization import displayed_image, visualize
+from numpy_siglip.naflex_processing import cut_into_patches
+from numpy_siglip.visualization import displayed_image, filters_as_images, visualize
 
 NAMES = ["patch_grid", "patch_filters", "position_similarity", "token_colours", "pooling_attention"]
-CONFIG = SiglipVisionConfig(**TOY)
+GRID = PatchGrid(4, 4, 11, 44, 44)
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
 
 
@@ -80,13 +86,46 @@ def test_the_image_is_drawn_as_it_was_read(photos):
 
 def test_the_grid_covers_what_the_patches_cover():
     """384 pixels hold 27 patches of 14; the last 6 pixels of each side belong to none."""
-    config = SiglipVisionConfig(image_size=384, patch_size=14)
-    axes = draw_patch_grid(IMAGE, config).axes[0]
+    axes = draw_patch_grid(IMAGE, PatchGrid(27, 27, 14, 384, 384)).axes[0]
     assert len(axes.lines) == 2 * 28
     vertical = sorted({line.get_xdata()[0] for line in axes.lines if np.ptp(line.get_xdata()) == 0})
     np.testing.assert_allclose(vertical, np.arange(28) * 90 * 14 / 384)
     assert len(axes.patches) == 2  # the two dimmed strips
-    assert len(draw_patch_grid(IMAGE, CONFIG).axes[0].patches) == 0
+    assert len(draw_patch_grid(IMAGE, GRID).axes[0].patches) == 0
+
+
+def test_a_grid_of_any_aspect_ratio():
+    """Three rows of five patches in the image of 90 x 60 pixels, on a photograph's own pixels."""
+    grid = PatchGrid(3, 5, 16, 48, 80)
+    axes = draw_patch_grid(IMAGE, grid).axes[0]
+    vertical = sorted({line.get_xdata()[0] for line in axes.lines if np.ptp(line.get_xdata()) == 0})
+    horizontal = sorted({line.get_ydata()[0] for line in axes.lines if np.ptp(line.get_ydata()) == 0})
+    np.testing.assert_allclose(vertical, np.arange(6) * 18)
+    np.testing.assert_allclose(horizontal, np.arange(4) * 20)
+    assert axes.get_title() == "5 x 3 = 15 patches of 16 pixels in an image of 80 x 48"
+    tokens = np.zeros((15, 33))
+    tokens[7] = np.arange(33)  # second row, third column
+    overlay = _drawn_arrays(draw_token_colours(IMAGE, grid, tokens))[-1]
+    assert overlay.shape == (3, 5, 3)
+    assert overlay[1, 2, 0] == 1
+    attention = np.random.default_rng(0).dirichlet(np.ones(15), size=2)
+    np.testing.assert_array_equal(
+        _drawn_arrays(draw_pooling_attention(IMAGE, grid, attention))[-2], attention[0].reshape(3, 5)
+    )
+
+
+@pytest.mark.parametrize("size", [(90, 60), (10, 400), (300, 5)])
+def test_naflex_has_five_pictures(size, naflex_folder, tmp_path):
+    Image.fromarray(IMAGE).resize(size).save(tmp_path / "photo.png")
+    pictures = visualize(tmp_path / "photo.png", naflex_folder, tmp_path / "out")
+    assert [picture.stem for picture in pictures] == NAMES
+
+
+def test_naflex_filters_are_turned_to_what_an_image_is():
+    """A filter that is a patch becomes the picture of that patch."""
+    picture = np.random.default_rng(0).standard_normal((3, 11, 11))
+    config = Siglip2VisionConfig(patch_size=11)
+    np.testing.assert_array_equal(filters_as_images(cut_into_patches(picture, 11), config)[0], picture)
 
 
 def test_filters_are_shown_in_their_own_colours():
@@ -134,7 +173,7 @@ def test_components_are_those_of_the_covariance():
 def test_token_colours_lie_where_their_patches_are():
     tokens = np.zeros((16, 33))
     tokens[5] = np.arange(33)  # second row, second column
-    overlay = _drawn_arrays(draw_token_colours(IMAGE, CONFIG, tokens))[-1]
+    overlay = _drawn_arrays(draw_token_colours(IMAGE, GRID, tokens))[-1]
     assert overlay.shape == (4, 4, 3)
     assert overlay[1, 1, 0] == 1
     assert overlay[..., 0].sum() == 1
@@ -143,7 +182,7 @@ def test_token_colours_lie_where_their_patches_are():
 @pytest.mark.parametrize("heads", [1, 3, 7, 16])
 def test_every_head_and_the_mean_are_drawn(heads):
     attention = np.random.default_rng(0).dirichlet(np.ones(16), size=heads)
-    arrays = _drawn_arrays(draw_pooling_attention(IMAGE, CONFIG, attention))
+    arrays = _drawn_arrays(draw_pooling_attention(IMAGE, GRID, attention))
     np.testing.assert_allclose(arrays[2], attention.mean(axis=0).reshape(4, 4))
     assert len(arrays) == 3 + heads
     for drawn, head in zip(arrays[3:], attention, strict=True):
@@ -154,8 +193,7 @@ def test_one_patch_does_not_darken_the_others():
     """Nine tenths of the attention on one patch: what is left is still told apart, and the bar says how."""
     attention = np.random.default_rng(0).dirichlet(np.full(196, 5.0)) * 0.1
     attention[17] += 0.9
-    config = SiglipVisionConfig()
-    figure = draw_pooling_attention(IMAGE, config, np.stack([attention] * 2))
+    figure = draw_pooling_attention(IMAGE, PatchGrid(14, 14, 16, 224, 224), np.stack([attention] * 2))
     for image in [image for axes in figure.axes for image in axes.images][2:]:
         brightness = np.asarray(image.norm(image.get_array())).clip(0, 1)
         assert brightness.ravel()[17] == 1
@@ -168,7 +206,7 @@ def test_one_patch_does_not_darken_the_others():
 
 
 def test_a_head_that_looks_at_one_patch_alone_is_drawn():
-    figure = draw_pooling_attention(IMAGE, SiglipVisionConfig(), np.eye(196)[[3]])
+    figure = draw_pooling_attention(IMAGE, PatchGrid(14, 14, 16, 224, 224), np.eye(196)[[3]])
     head = figure.axes[-1].images[0] if figure.axes[-1].images else figure.axes[-2].images[0]
     assert head.norm.vmax == 1
 

@@ -1,0 +1,150 @@
+"""A stack of transformer layers in one call.
+
+    x[0] = hidden
+    x[i + 1] = encoder_layer(x[i], layers[i])
+
+For compiled code this is one call instead of a dozen or more, between which every core would wait for
+Python. Whoever wants the hidden states in between calls `encoder_layer` instead; the bits are the same.
+
+Operands
+    hidden     (batch, tokens, width), any float dtype
+    layers     made by ``prepare_encoder`` of a sequence of `EncoderLayerWeights`, one at least
+    num_heads  divides width
+    activation a name from ``activations.ACTIVATIONS``
+    eps        of all layer norms
+Result
+    (batch, tokens, width), the dtype of ``hidden``, C order. Nobody pads.
+Cost
+    The flops of the layers; hidden states and all weights are read once, the result is written once.
+NaN
+    Spreads over its image.
+Source
+    ``SiglipEncoder`` in transformers' ``modeling_siglip``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .cost import Cost, float32_traffic
+from .encoder_layer import EncoderLayerWeights, encoder_layer_cost, encoder_layer_reference
+from .layer_kernel import layer_operands, run_layers, table_of
+from .runtime import Runtime
+
+
+def prepare_encoder_reference(layers: Sequence[EncoderLayerWeights]) -> tuple[EncoderLayerWeights, ...]:
+    """Prepare the weights of a stack: nothing is to be done.
+
+    Examples
+    --------
+    >>> prepare_encoder_reference([])
+    ()
+    """
+    return tuple(layers)
+
+
+def encoder_reference(
+    hidden: np.ndarray, layers: Sequence[EncoderLayerWeights], num_heads: int, activation: str, eps: float
+) -> np.ndarray:
+    """Run the layers one after the other.
+
+    Parameters
+    ----------
+    hidden : ndarray of shape (batch, tokens, width)
+    layers : sequence of EncoderLayerWeights
+    num_heads : int
+    activation : str
+    eps : float
+
+    Returns
+    -------
+    ndarray of shape (batch, tokens, width)
+
+    Examples
+    --------
+    >>> encoder_reference(np.ones((1, 1, 2)), [], num_heads=1, activation="relu", eps=0.1).tolist()
+    [[[1.0, 1.0]]]
+    """
+    for layer in layers:
+        hidden = encoder_layer_reference(hidden, layer, num_heads, activation, eps)
+    return hidden
+
+
+def encoder_cost(
+    *,
+    batch: int,
+    tokens: int,
+    width: int,
+    intermediate_size: int,
+    num_layers: int,
+    num_heads: int,
+    activation: str,
+) -> Cost:
+    """Cost of one call."""
+    layer = encoder_layer_cost(
+        batch=batch,
+        tokens=tokens,
+        width=width,
+        intermediate_size=intermediate_size,
+        num_heads=num_heads,
+        activation=activation,
+    )
+    between = float32_traffic(2 * batch * tokens * width)  # hidden states that are nobody's operand or result
+    return Cost(flops=num_layers * layer.flops, bytes=num_layers * layer.bytes - (num_layers - 1) * between)
+
+
+# ----------------------------------------------------------------------------------------- compiled
+
+
+class PackedEncoder:
+    """Packed layers and the table by which compiled code finds them.
+
+    Parameters
+    ----------
+    layers : sequence of EncoderLayerWeights
+        Linear maps made by ``pack_linear``.
+    """
+
+    def __init__(self, layers: Sequence[EncoderLayerWeights]) -> None:
+        self.layers = tuple(layers)
+        self._operands = [layer_operands(layer) for layer in layers]  # what the addresses are of
+        self.table = table_of(self._operands)
+
+    def __iter__(self) -> Iterator[EncoderLayerWeights]:
+        return iter(self.layers)
+
+    def __reduce__(self) -> tuple[type[PackedEncoder], tuple[tuple[EncoderLayerWeights, ...]]]:
+        return PackedEncoder, (self.layers,)  # a copy lies elsewhere
+
+
+def encoder(
+    runtime: Runtime, hidden: np.ndarray, layers: PackedEncoder, num_heads: int, activation: str, eps: float
+) -> np.ndarray:
+    """Compute `encoder_reference` in float32, on packed weights.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    hidden : ndarray of shape (batch, tokens, width)
+    layers : PackedEncoder
+    num_heads : int
+    activation : str
+    eps : float
+
+    Returns
+    -------
+    ndarray of shape (batch, tokens, width)
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.encoder_layer import LayerNormWeights
+    >>> from numpy_siglip.kernels.packing import pack_linear
+    >>> runtime = Runtime(threads=1)
+    >>> norm, zero = LayerNormWeights(np.ones(2), np.zeros(2)), pack_linear(runtime, np.zeros((2, 2)))
+    >>> layer = EncoderLayerWeights(norm, pack_linear(runtime, np.ones((6, 2))), zero, norm, zero, zero)
+    >>> encoder(runtime, np.array([[[1.0, 2.0]]]), PackedEncoder([layer, layer]), 1, "relu", 0.1).tolist()
+    [[[1.0, 2.0]]]
+    """
+    return run_layers(runtime, hidden, layers.table, num_heads, activation, eps)

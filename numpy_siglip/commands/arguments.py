@@ -1,0 +1,101 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..checks import shown
+from ..errors import SiglipError
+
+Commands = Any
+"""The collection to which a command adds its parser."""
+_MOST_THREADS = 1024
+
+
+def add_model(
+    command: argparse.ArgumentParser, group: argparse._MutuallyExclusiveGroup | None = None
+) -> None:
+    """``--model`` and ``--revision``; the first may be one of several in a group."""
+    (group or command).add_argument(
+        "--model",
+        required=group is None,
+        metavar="MODEL",
+        help="folder or .safetensors file of a checkpoint, or a hub id: google/siglip-base-patch16-224",
+    )
+    command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
+
+
+def add_backend(command: argparse.ArgumentParser) -> None:
+    """``--backend`` and ``--threads``."""
+    command.add_argument(
+        "--backend", default="numba", metavar="NAME", help="numba (default, compiled) or numpy (to read)"
+    )
+    command.add_argument(
+        "--threads", type=_threads, metavar="N", help="of the compiled backend (as many as it may use)"
+    )
+
+
+def add_texts(command: argparse.ArgumentParser, *, required: bool) -> None:
+    """``--text`` and ``--text-file``; `read_texts` reads what they name."""
+    group = command.add_mutually_exclusive_group(required=required)
+    group.add_argument("--text", nargs="+", metavar="TEXT", help="texts")
+    group.add_argument("--text-file", type=Path, metavar="FILE", help="texts, one on each line of a file")
+
+
+def read_texts(options: argparse.Namespace) -> list[str]:
+    """The texts that `add_texts` asked for, none if there are none."""
+    return read_lines(options.text_file) if options.text_file else list(options.text or [])
+
+
+def read_lines(file: Path) -> list[str]:
+    r"""Lines of a file that are not empty, without the white space around them.
+
+    Raises
+    ------
+    SiglipError
+        If it cannot be read, is no text, or holds nothing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "labels.txt"
+    >>> _ = file.write_text("a cat\n\n a dog \n")
+    >>> read_lines(file)
+    ['a cat', 'a dog']
+    """
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except OSError as cause:
+        raise SiglipError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
+    except UnicodeDecodeError as cause:
+        raise SiglipError(f"{file}: not text in UTF-8; convert it") from cause
+    lines = [line.strip() for line in content.splitlines() if line.strip()]
+    if not lines:
+        raise SiglipError(f"{file}: holds no text; write one on each line")
+    return lines
+
+
+def positive_number(text: str) -> int:
+    """A count, for argparse."""
+    if not text.isdecimal() or not text.isascii() or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a positive whole number")
+    return int(text)
+
+
+def batch_size(text: str) -> int:
+    """A number of images or texts at a time, for argparse."""
+    from ..batches import check_batch_size
+
+    try:
+        return check_batch_size(int(text))
+    except ValueError as cause:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a positive whole number of images") from cause
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_THREADS:
+        message = f"{shown(text)} is not a number of threads from 1 to {_MOST_THREADS}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)

@@ -1,0 +1,31 @@
+"""``numpy-siglip convert``: a checkpoint of any layout for transformers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import Commands
+from .output import SUCCESS, print_result
+
+
+def add_to(commands: Commands) -> None:
+    """Describe the command."""
+    command = commands.add_parser("convert", help="write a checkpoint as a folder that transformers opens")
+    command.add_argument(
+        "model", metavar="MODEL", help="folder or file of a checkpoint in any layout, or a hub id"
+    )
+    command.add_argument(
+        "folder", type=Path, metavar="DIR", help="made if missing; nothing in it is replaced"
+    )
+    command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the folder and print what is in it."""
+    from ..conversion import convert_model, format_conversion
+
+    conversion = convert_model(options.model, options.folder, revision=options.revision)
+    print_result(format_conversion(conversion))
+    return SUCCESS

@@ -1,0 +1,85 @@
+"""``numpy-siglip embed``: image files or texts into an array."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import SiglipError
+from ..progress import write_line
+from .arguments import Commands, add_backend, add_model, add_texts, read_texts
+from .image_files import add_images, embed_image_files, status_of
+from .output import INTERRUPTED, SOME_FAILED, SUCCESS
+
+
+def add_to(commands: Commands) -> None:
+    """Describe the command."""
+    command = commands.add_parser("embed", help="turn image files, or texts, into an array of embeddings")
+    add_images(command, number="*")
+    add_texts(command, required=False)
+    add_model(command)
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT.npy",
+        help="the array; OUT.paths.txt (or OUT.texts.txt) lists its rows",
+    )
+    command.add_argument(
+        "--normalize",
+        action="store_true",
+        help="scale every embedding to length 1 (default: the model's pooler_output as it is)",
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    add_backend(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Embed what is named and write it."""
+    texts = read_texts(options)
+    if bool(texts) == bool(options.images):
+        raise SiglipError("name image files, or texts by --text or --text-file, and not both")
+    return _embed_texts(options, texts) if texts else _embed_images(options)
+
+
+def _embed_images(options: argparse.Namespace) -> int:
+    from ..embedder import Embedder
+    from ..embedding_files import check_output, paths_file, save_image_embeddings
+
+    output: Path = options.output
+    check_output(output, paths_file(output))
+    embedder = Embedder.from_pretrained(
+        options.model, backend=options.backend, threads=options.threads, revision=options.revision
+    )
+    result = embed_image_files(options, embedder, normalize=options.normalize, quiet=options.quiet)
+    if not result.paths:
+        write_line("numpy-siglip: no image was embedded, nothing was written")
+        return INTERRUPTED if result.interrupted else SOME_FAILED
+    save_image_embeddings(output, result.array(), result.paths)
+    if not options.quiet:
+        _tell(len(result.paths), result.width, output, f"paths in {paths_file(output)}")
+    return status_of(result)
+
+
+def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
+    from ..embedding_files import check_output, save_text_embeddings, texts_file
+    from ..text_embedder import TextEmbedder
+
+    output: Path = options.output
+    check_output(output, texts_file(output))
+    for number, text in enumerate(texts, 1):
+        if text.splitlines() != [text]:
+            raise SiglipError(f"text {number} is empty or has a line break, and fits no list of texts")
+    embedder = TextEmbedder.from_pretrained(
+        options.model, backend=options.backend, threads=options.threads, revision=options.revision
+    )
+    embeddings = embedder.embed_texts(texts, batch_size=options.batch_size, normalize=options.normalize)
+    save_text_embeddings(output, embeddings, texts)
+    if not options.quiet:
+        _tell(len(texts), embedder.embedding_size, output, f"texts in {texts_file(output)}")
+    return SUCCESS
+
+
+def _tell(count: int, width: int, output: Path, listing: str) -> None:
+    write_line(f"{count} embedding{'s' * (count > 1)} of {width} numbers in {output}, {listing}")

@@ -1,0 +1,36 @@
+"""``numpy-siglip validate``: a comparison with transformers."""
+
+from __future__ import annotations
+
+import argparse
+
+from .arguments import Commands, add_backend, add_model
+from .output import SOME_FAILED, SUCCESS, print_result
+
+
+def add_to(commands: Commands) -> None:
+    """Describe the command."""
+    command = commands.add_parser("validate", help="compare with transformers, stage by stage")
+    command.add_argument("images", nargs="*", metavar="IMAGE", help="image files (default: noise)")
+    add_model(command)
+    command.add_argument(
+        "--tolerance", type=float, default=1e-4, metavar="T", help="largest relative difference (1e-4)"
+    )
+    add_backend(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the differences."""
+    from ..validation import format_validation, validate_model
+
+    validation = validate_model(
+        options.model,
+        options.images,
+        tolerance=options.tolerance,
+        backend=options.backend,
+        threads=options.threads,
+        revision=options.revision,
+    )
+    print_result(format_validation(validation))
+    return SUCCESS if validation.first_divergence is None else SOME_FAILED

@@ -1,0 +1,172 @@
+"""From any layout that loads here to the one that transformers itself opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from .atomic_write import atomic_write
+from .checkpoint import TensorEntry
+from .config_section import CONFIG_FILE, FULL_MODEL_TYPE, NAFLEX_MODEL_TYPE, ReadableConfig
+from .configuration import SiglipConfig, SiglipVisionConfig
+from .errors import CheckpointError, ConfigError
+from .hub import locate_model
+from .image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
+from .layouts.description import Description, describe, read_config
+from .naflex_configuration import Siglip2Config, Siglip2VisionConfig
+from .text_weights import find_text_tensors
+from .vision_weights import find_vision_tensors
+
+WEIGHTS_FILE = "model.safetensors"
+_KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
+    FULL_MODEL_TYPE: (SiglipConfig, "SiglipModel"),
+    SiglipVisionConfig.model_type: (SiglipVisionConfig, "SiglipVisionModel"),
+    NAFLEX_MODEL_TYPE: (Siglip2Config, "Siglip2Model"),
+    Siglip2VisionConfig.model_type: (Siglip2VisionConfig, "Siglip2VisionModel"),
+}
+_SCALARS = ("logit_scale", "logit_bias")
+_COPIED = (
+    PREPROCESSOR_FILE,
+    PROCESSOR_FILE,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+
+
+class Conversion(NamedTuple):
+    """What was written."""
+
+    layout: str
+    """Of the source"""
+    model_class: str
+    """Which class of transformers opens it"""
+    files: tuple[Path, ...]
+    inferred: tuple[str, ...]
+    """What stood in no file of the source, one line each"""
+
+
+def convert_model(model: str | Path, folder: str | Path, *, revision: str | None = None) -> Conversion:
+    """Write a checkpoint as a folder that transformers opens, with preprocessing and tokenizer.
+
+    Numbers keep the dtype that they are stored in. A tower inside a larger model becomes a model of its own.
+
+    Parameters
+    ----------
+    model : str or Path
+        A folder, a file or a hub id.
+    folder : str or Path
+        Made if it is missing; what is in it is never replaced.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        As `SiglipVisionModel.from_pretrained`; and if a file that would be written is there already.
+    OSError
+        If the folder cannot be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> conversion = convert_model(model_folder, folder / "copy")
+    >>> conversion.model_class, sorted(file.name for file in conversion.files)[:3]
+    ('SiglipModel', ['config.json', 'model.safetensors', 'preprocessor_config.json'])
+    """
+    from .safetensors_writer import write_safetensors
+
+    location = locate_model(model, revision)
+    source = location if location.is_dir() else location.parent
+    description = describe(location)
+    path, values = read_config(location)
+    config, model_class = _read_kind(path, values)
+    names = _names(description, config)
+    tensors = description.tensors
+    entries = {ours: _narrowed(tensors[stored]) for ours, stored in names.items()}
+    target = Path(folder).expanduser()
+    written = {**config.to_dict(), "architectures": [model_class]}  # type: ignore[attr-defined]
+
+    def read(name: str) -> np.ndarray:
+        return tensors.stored(names[name])
+
+    writers: dict[Path, Callable[[BinaryIO], object]] = {
+        target / CONFIG_FILE: _json(written),
+        target / WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read),
+    }
+    for name in _COPIED:
+        if (source / name).is_file():
+            writers[target / name] = _copy(source / name)
+    if description.preprocessing is not None and not any(
+        target / name in writers for name in (PREPROCESSOR_FILE, PROCESSOR_FILE)
+    ):
+        writers[target / PREPROCESSOR_FILE] = _json(description.preprocessing)
+    for file in writers:
+        if file.exists():
+            raise ConfigError(f"{file}: is there already; name a new or an empty folder")
+    target.mkdir(parents=True, exist_ok=True)
+    atomic_write(writers)
+    return Conversion(description.layout, model_class, tuple(writers), description.inferred)
+
+
+def format_conversion(conversion: Conversion) -> str:
+    """Lay a conversion out for reading in a terminal."""
+    lines = [f"from the layout of {conversion.layout} to transformers' {conversion.model_class}"]
+    lines += [f"  {file}" for file in conversion.files]
+    if conversion.inferred:
+        lines += ["inferred, since no file says it:", *(f"  {line}" for line in conversion.inferred)]
+    return "\n".join(lines)
+
+
+def _read_kind(path: Path, values: Mapping[str, Any]) -> tuple[ReadableConfig, str]:
+    """The configuration, and the class of transformers that it belongs to; of a larger model, the tower's."""
+    model_type = str(values.get("model_type"))
+    if model_type not in _KINDS:
+        inner = values.get("vision_config")
+        inner_type = str(inner.get("model_type")) if isinstance(inner, Mapping) else ""
+        model_type = inner_type if inner_type in _KINDS else SiglipVisionConfig.model_type
+    kind, model_class = _KINDS[model_type]
+    try:
+        return kind.from_dict(values), model_class
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _names(description: Description, config: Any) -> dict[str, str]:
+    """From the names that are written to those of the source."""
+    tensors = description.tensors
+    if not hasattr(config, "vision_config"):
+        return find_vision_tensors(tensors, config)
+    missing = [name for name in _SCALARS if name not in tensors]
+    if missing:
+        raise CheckpointError(f"{tensors.source}: tensor {missing[0]} is missing; the file is incomplete")
+    vision = find_vision_tensors(tensors, config.vision_config)
+    text = find_text_tensors(tensors, config.text_config)
+    return {
+        **{name: name for name in _SCALARS},
+        **{f"vision_model.{ours}": stored for ours, stored in vision.items()},
+        **{f"text_model.{ours}": stored for ours, stored in text.items()},
+    }
+
+
+def _narrowed(entry: TensorEntry) -> TensorEntry:
+    """As it is written: what is wider than float32 is computed with in float32 anyway."""
+    return replace(entry, dtype="F32") if entry.dtype == "F64" else entry
+
+
+def _json(values: Mapping[str, Any]) -> Callable[[BinaryIO], object]:
+    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    return lambda stream: stream.write(text.encode())
+
+
+def _copy(file: Path) -> Callable[[BinaryIO], object]:
+    return lambda stream: stream.write(file.read_bytes())

@@ -1,0 +1,112 @@
+"""Images and texts, prepared together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from .errors import ConfigError
+from .hub import locate_model
+from .image_processing import SiglipImageProcessor
+from .outputs import BatchFeature
+from .tokenizer import SiglipTokenizer
+
+Processor = TypeVar("Processor", bound="SiglipProcessor")
+
+_TEXT_OPTIONS = ("padding", "truncation", "max_length")
+
+
+class SiglipProcessor:
+    """An image processor together with a tokenizer.
+
+    Parameters
+    ----------
+    image_processor : SiglipImageProcessor
+    tokenizer : SiglipTokenizer
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipProcessor
+    >>> processor = SiglipProcessor.from_pretrained(model_folder)
+    >>> inputs = processor(images=photo, text=["a cat", "a dog"])
+    >>> inputs.pixel_values.shape, inputs.input_ids.shape
+    ((1, 3, 44, 44), (2, 16))
+    """
+
+    image_processor_class: ClassVar[Any] = SiglipImageProcessor
+
+    def __init__(self, image_processor: Any, tokenizer: SiglipTokenizer) -> None:
+        self.image_processor = image_processor
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Processor],
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        context_length: int | None = None,
+    ) -> Processor:
+        """Read the preprocessing of a checkpoint.
+
+        Parameters
+        ----------
+        model : str or Path
+            A folder, a file in it, or a hub id.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+        context_length : int, optional
+            As for `SiglipTokenizer.from_pretrained`.
+
+        Raises
+        ------
+        ConfigError, CheckpointError, SiglipError
+            As `SiglipImageProcessor.from_pretrained` and `SiglipTokenizer.from_pretrained`.
+        """
+        location = locate_model(model, revision)
+        image_processor = cls.image_processor_class.read(location)[1]
+        return cls(image_processor, SiglipTokenizer.from_pretrained(location, context_length=context_length))
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: Any = None,
+        *,
+        return_tensors: str | None = None,
+        **options: Any,
+    ) -> BatchFeature:
+        """Preprocess images, texts or both.
+
+        Parameters
+        ----------
+        images : optional
+            As for calling the image processor.
+        text : optional
+            As for calling `SiglipTokenizer`.
+        return_tensors : {"np", None}
+            The results are arrays of NumPy either way.
+        **options
+            ``padding``, ``truncation`` and ``max_length`` of the tokenizer, and any of the image processor.
+
+        Returns
+        -------
+        BatchFeature
+            A dictionary of ``input_ids``, of what the image processor returns, or of both, as the models take
+            them.
+
+        Raises
+        ------
+        ImageError, TextError
+            If an image or a text cannot be read.
+        ConfigError
+            If there is neither, or an option asks for what there is not.
+        """
+        if images is None and text is None:
+            raise ConfigError("neither images nor text are given; pass one of them, or both")
+        text_options = {name: options.pop(name) for name in _TEXT_OPTIONS if name in options}
+        features = BatchFeature()
+        if text is not None:
+            features.update(self.tokenizer(text, return_tensors=return_tensors, **text_options))
+        if images is not None:
+            features.update(self.image_processor(images, return_tensors=return_tensors, **options))
+        return features
