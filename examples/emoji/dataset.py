@@ -52,6 +52,7 @@ class Emoji:
         self.tokenizer = tokenizer or train_tokenizer(everything)
         self.captions = CaptionTable(self.tokenizer, captions)
         self._styles = self._drawings_by_style()
+        self._drawn = np.array([concept for concept, (shares, _) in enumerate(self._styles) if len(shares)])
 
     def _drawings_by_style(self) -> list[tuple[np.ndarray, list[list[int]]]]:
         """Return for each concept the share of each of its styles, and the drawings of each style."""
@@ -63,12 +64,13 @@ class Emoji:
         result = []
         for styles in by_style:
             shares = np.array([weight[style] for style in styles])
-            result.append((shares / shares.sum(), list(styles.values())))
+            # A new emoji that two styles draw may be kept for validation in both.
+            result.append((shares / max(shares.sum(), 1e-9), list(styles.values())))
         return result
 
     def draw(self, texts: int, pictures_each: int, chance: np.random.Generator) -> Batch:
         """Return a batch of different concepts, each with drawings of different styles if it has them."""
-        concepts = chance.choice(len(self.concepts), size=texts, replace=False)
+        concepts = chance.choice(self._drawn, size=texts, replace=False)
         chosen = []
         for concept in concepts:
             shares, styles = self._styles[concept]
