@@ -34,7 +34,7 @@ class Batch:
 class Emoji:
     """The rendered drawings, their concepts, and draws from the training part of them."""
 
-    def __init__(self, data: Path, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, data: Path) -> None:
         described = json.loads((data / "drawings.json").read_text("utf-8"))
         self.pixels = torch.from_numpy(np.load(data / "drawings.npy"))
         self.concepts = described["concepts"]
@@ -49,7 +49,7 @@ class Emoji:
         chance = random.Random(0)
         captions = [captions_of(c["name"], c["keywords"], chance) for c in self.concepts]
         everything = [text for concept in captions for kind in concept for text in kind]
-        self.tokenizer = tokenizer or train_tokenizer(everything)
+        self.tokenizer = read_or_train_tokenizer(data / "tokenizer.json", everything)
         self.captions = CaptionTable(self.tokenizer, captions)
         self._styles = self._drawings_by_style()
         self._drawn = np.array([concept for concept, (shares, _) in enumerate(self._styles) if len(shares)])
@@ -92,6 +92,17 @@ class Emoji:
                 if key not in seen or len(drawing["name"]) < len(self.drawings[seen[key]]["name"]):
                     seen[key] = index
         return np.array(sorted(seen.values()))
+
+
+def read_or_train_tokenizer(file: Path, texts: list[str]) -> Tokenizer:
+    """Return the tokenizer of all earlier runs; the first trains it and writes the file.
+
+    The trainer leaves the order of pieces of one probability to chance, and a model is of no use with
+    their numbers exchanged.
+    """
+    if not file.exists():
+        train_tokenizer(texts).save(str(file))
+    return Tokenizer.from_file(str(file))
 
 
 HELD_OUT_STYLE = HELD_OUT.name

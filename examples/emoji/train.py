@@ -13,6 +13,7 @@ import argparse
 import copy
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,9 @@ def train(training: Training, until: int) -> None:
     losses: list[float] = []
     began, saved = time.time(), time.time()
     first = training.seen
-    while training.seen < until:
+    told_to_stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: told_to_stop.append(number))
+    while training.seen < until and not told_to_stop:
         before = training.seen
         losses.append(training.step())
         speed = (training.seen - first) / (time.time() - began)
@@ -216,7 +219,7 @@ def train(training: Training, until: int) -> None:
             if measured["validation top1"] >= training.best:
                 training.best = measured["validation top1"]
                 training.save("best.pt")
-        if last or time.time() - saved > options.save_every:
+        if last or told_to_stop or time.time() - saved > options.save_every:
             training.save("last.pt")
             saved = time.time()
 
