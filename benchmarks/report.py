@@ -69,9 +69,45 @@ def operations_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def accuracy_tables(results: dict[str, Any]) -> str:
+    """Everything README shows of `accuracy`."""
+    caption = (
+        f"{counted(results['pictures'], 'picture')} of a style held out from training ({results['style']}), to be "
+        f"told by name from {results['labels']}; retrieval finds the picture of a name. Weights of "
+        f"{results['weights'] / 1e6:.1f} MB. Pictures and texts a second count preprocessing and tokenizer, "
+        "64 at a time; embeddings, of length 1, differ from those of torch by at most the last column."
+    )
+    first = results["contestants"][0]
+    groups = ["| group | pictures | top-1 | top-5 |", "|---|--:|--:|--:|"]
+    for group, row in first["groups"].items():
+        groups.append(f"| {group} | {row['pictures']} | {row['top1']:.1%} | {row['top5']:.1%} |")
+    return "\n\n".join(
+        [conditions(results), caption, accuracy_table(results["contestants"]), "\n".join(groups)]
+    )
+
+
+def accuracy_table(rows: list[dict[str, Any]]) -> str:
+    """One row for each contestant."""
+    lines = [
+        "| | top-1 | top-5 | retrieval top-1 | pictures/s | texts/s | difference |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = [
+            RUNNERS[row["name"]].title,
+            *(f"{share:.1%}" for share in (row["top1"], row["top5"], row["retrieval"]["top1"])),
+            f"{row['images_per_second']:.0f}",
+            f"{row['texts_per_second']:.0f}",
+            "" if row["difference"] is None else f"{row['difference']:.0e}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "models": models_tables,
     "operations": operations_tables,
+    "accuracy": accuracy_tables,
 }
 """What stands in README's blocks, by the name of the benchmark. A new benchmark adds itself here."""
 

@@ -239,7 +239,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon")
     parser.add_argument("--warm-up", type=int, default=20_000, help="pictures until the full rate")
     parser.add_argument("--average", type=float, default=0.998, help="weight of the past in the average")
-    parser.add_argument("--sides", type=json.loads, default=[[0, 32], [300_000, 48], [800_000, 64]])
+    parser.add_argument("--sides", type=json.loads, default=[[0, 32], [600_000, 48], [1_000_000, 64]])
     parser.add_argument("--evaluate-every", type=int, default=20_000)
     parser.add_argument("--save-every", type=int, default=240, help="seconds between checkpoints")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
