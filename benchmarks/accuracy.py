@@ -67,15 +67,13 @@ def judge(images: np.ndarray, texts: np.ndarray, sample: dict[str, Any]) -> dict
     own = np.array([position[name] for name in sample["names"]])
     similarities = images @ texts.T
     groups = np.array(sample["groups"])
+    by_group = {}
+    for group in np.unique(groups):
+        members = groups == group
+        by_group[str(group)] = {**shares(similarities[members], own[members]), "pictures": int(members.sum())}
     return {
         **shares(similarities, own),
-        "groups": {
-            str(group): {
-                **shares(similarities[groups == group], own[groups == group]),
-                "pictures": int(count),
-            }
-            for group, count in zip(*np.unique(groups, return_counts=True), strict=True)
-        },
+        "groups": by_group,
         "retrieval": shares(similarities[:, own].T, np.arange(len(own))),
     }
 

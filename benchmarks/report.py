@@ -72,8 +72,8 @@ def operations_table(rows: list[dict[str, Any]]) -> str:
 def accuracy_tables(results: dict[str, Any]) -> str:
     """Everything README shows of `accuracy`."""
     caption = (
-        f"{counted(results['pictures'], 'picture')} of a style held out from training ({results['style']}), to be "
-        f"told by name from {results['labels']}; retrieval finds the picture of a name. Weights of "
+        f"{counted(results['pictures'], 'picture')} ({results['style']}), to be told by name from "
+        f"{results['labels']}; retrieval finds the picture of a name. Weights of "
         f"{results['weights'] / 1e6:.1f} MB. Pictures and texts a second count preprocessing and tokenizer, "
         "64 at a time; embeddings, of length 1, differ from those of torch by at most the last column."
     )

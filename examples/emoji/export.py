@@ -20,22 +20,22 @@ import torch
 from captions import END, PAD, UNKNOWN
 from dataset import Emoji
 from drawings import render, svg_of
-from model import SIDE, new_model
+from model import SIDE, for_pictures_of, new_model
 from PIL import Image
 from sources import HELD_OUT, HERE, STYLES, read_json
 from transformers import PreTrainedTokenizerFast, SiglipImageProcessor, SiglipModel
 
-SAMPLE = 320
-SAMPLE_COLUMNS = 20
+SAMPLE = 600
+SAMPLE_COLUMNS = 25
 EXAMPLE = "lion"
 EXAMPLE_SIDE = 256
 
 
-def trained(emoji: Emoji, checkpoint: Path) -> SiglipModel:
-    """Return the averaged weights of a checkpoint."""
+def trained(emoji: Emoji, checkpoint: Path, side: int) -> SiglipModel:
+    """Return the averaged weights of a checkpoint, for pictures of side x side pixels."""
     model = new_model(emoji.tokenizer.get_vocab_size(), 1)
     model.load_state_dict(torch.load(checkpoint, weights_only=False, mmap=True)["average"])
-    return model.eval()
+    return for_pictures_of(model, side).eval()
 
 
 def write_model(model: SiglipModel, folder: Path) -> None:
@@ -48,9 +48,9 @@ def write_model(model: SiglipModel, folder: Path) -> None:
     write_json(folder / "config.json", settings)
 
 
-def write_processors(emoji: Emoji, folder: Path) -> None:
+def write_processors(emoji: Emoji, folder: Path, side: int) -> None:
     """Write ``preprocessor_config.json``, ``tokenizer.json`` and ``tokenizer_config.json``."""
-    size = {"height": SIDE, "width": SIDE}
+    size = {"height": side, "width": side}
     half = [0.5, 0.5, 0.5]
     SiglipImageProcessor(size=size, resample=2, image_mean=half, image_std=half).save_pretrained(folder)
     tokenizer = emoji.tokenizer
@@ -66,6 +66,9 @@ def write_processors(emoji: Emoji, folder: Path) -> None:
         padding_side="right",
         model_input_names=["input_ids"],
     ).save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # which transformers 4 knows too
+    write_json(folder / "tokenizer_config.json", settings)
 
 
 def stratified(emoji: Emoji, drawings: np.ndarray, count: int) -> np.ndarray:
@@ -140,15 +143,15 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def export(data: Path, checkpoint: Path, folder: Path) -> None:
+def export(data: Path, checkpoint: Path, folder: Path, side: int = SIDE) -> None:
     """Write the folder anew; it is complete or unchanged."""
     emoji = Emoji(data)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
         new = Path(unfinished) / folder.name
         new.mkdir()
-        write_model(trained(emoji, checkpoint), new)
-        write_processors(emoji, new)
+        write_model(trained(emoji, checkpoint, side), new)
+        write_processors(emoji, new, side)
         write_sample(emoji, data, new)
         write_licences(data, new)
         for file in new.iterdir():
@@ -167,6 +170,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=HERE / "data")
     parser.add_argument("--run", type=Path, default=HERE / "run")
     parser.add_argument("--checkpoint", default="best.pt", help="file in the run's folder")
+    parser.add_argument("--side", type=int, default=SIDE, help="of the pictures it was trained on last")
     parser.add_argument("--to", type=Path, default=HERE / "model")
     options = parser.parse_args()
-    export(options.data, options.run / options.checkpoint, options.to)
+    export(options.data, options.run / options.checkpoint, options.to, options.side)

@@ -15,8 +15,8 @@ SIDE = 64
 PATCH = 8
 
 
-def configuration(vocabulary: int) -> SiglipConfig:
-    """Return a SigLIP of 3.4 million parameters, 6.9 MB in float16."""
+def configuration(vocabulary: int, side: int = SIDE) -> SiglipConfig:
+    """Return a SigLIP of 3.4 million parameters, 6.9 MB in float16, for pictures of side x side pixels."""
     # The ids of PAD, END in captions.py; SigLIP 1 fills up with the end token too.
     special = {"pad_token_id": 1, "bos_token_id": 1, "eos_token_id": 1}
     return SiglipConfig(
@@ -25,7 +25,7 @@ def configuration(vocabulary: int) -> SiglipConfig:
             "intermediate_size": 640,
             "num_hidden_layers": 6,
             "num_attention_heads": 3,
-            "image_size": SIDE,
+            "image_size": side,
             "patch_size": PATCH,
         },
         text_config={
@@ -55,6 +55,19 @@ def new_model(vocabulary: int, texts_in_batch: int) -> SiglipModel:
         model.logit_scale.fill_(math.log(10))
         model.logit_bias.fill_(-math.log(texts_in_batch))
     return model
+
+
+@torch.no_grad()
+def for_pictures_of(model: SiglipModel, side: int) -> SiglipModel:
+    """Return the model with its positions interpolated for good, as it was trained on smaller pictures."""
+    weights = model.state_dict()
+    embeddings = model.vision_model.embeddings
+    patches = torch.zeros(1, (side // PATCH) ** 2, WIDTH)
+    positions = embeddings.interpolate_pos_encoding(patches, side, side)[0]
+    weights["vision_model.embeddings.position_embedding.weight"] = positions
+    smaller = SiglipModel(configuration(model.config.text_config.vocab_size, side))
+    smaller.load_state_dict(weights)
+    return smaller
 
 
 def sigmoid_loss(images: Tensor, texts: Tensor, belongs: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
