@@ -49,13 +49,12 @@ class Compiled(Contestant):
     """numpy_siglip, compiled."""
 
     runner = Ours
-    backend: ClassVar[str] = "numba"
 
     def load(self, folder: Path, threads: int) -> None:
         """Read both towers."""
         from numpy_siglip import Embedder
 
-        self._embedder = Embedder.from_pretrained(folder, backend=self.backend, threads=threads)
+        self._embedder = Embedder.from_pretrained(folder, threads=threads)
 
     def embed_images(self, images: list[Any]) -> np.ndarray:
         """Embed pictures of PIL."""
@@ -70,7 +69,12 @@ class InNumpy(Compiled):
     """The plain references of numpy_siglip."""
 
     runner = OursInNumpy
-    backend = "numpy"
+
+    def load(self, folder: Path, threads: int) -> None:
+        """Read both towers; the threads are set by the environment."""
+        from numpy_siglip import Embedder
+
+        self._embedder = Embedder.from_pretrained(folder, backend="numpy")
 
 
 class Transformers(Contestant):

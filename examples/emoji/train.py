@@ -43,16 +43,22 @@ class Optimizer:
     """
 
     def __init__(self, model: SiglipModel, rate: float, kind: str) -> None:
-        matrices, tables, vectors = [], [], []
+        matrices, tables, vectors, scalars = [], [], [], []
         for name, weight in model.named_parameters():
-            if weight.ndim == 2 and (".layers." in name or "head." in name):
+            if weight.numel() == 1:
+                scalars.append(weight)
+            elif weight.ndim == 2 and (".layers." in name or "head." in name):
                 matrices.append(weight)
             elif weight.ndim >= 2 and "position" not in name and "probe" not in name:
                 tables.append(weight)
             else:
                 vectors.append(weight)
-        self._rate = rate
-        rest = [{"params": tables, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
+        rest: list[dict[str, Any]] = [
+            {"params": tables, "lr": rate, "weight_decay": 0.05},
+            {"params": vectors, "lr": rate, "weight_decay": 0.0},
+            # Scale and bias have a long way to go, and at the rate of a weight would slow the others down.
+            {"params": scalars, "lr": 5 * rate, "weight_decay": 0.0},
+        ]
         self._parts: list[torch.optim.Optimizer] = []
         if kind == "muon":
             self._parts.append(
@@ -61,14 +67,15 @@ class Optimizer:
                 )
             )
         else:
-            rest.append({"params": matrices, "weight_decay": 0.1})
-        self._parts.append(torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98)))
+            rest.append({"params": matrices, "lr": rate, "weight_decay": 0.1})
+        self._parts.append(torch.optim.AdamW(rest, betas=(0.9, 0.98)))
+        self._full_rates = [[group["lr"] for group in part.param_groups] for part in self._parts]
 
     def step(self, share: float) -> None:
         """Move the weights at a share of the full rate, and forget the gradients."""
-        for part in self._parts:
-            for group in part.param_groups:
-                group["lr"] = self._rate * share
+        for part, rates in zip(self._parts, self._full_rates, strict=True):
+            for group, rate in zip(part.param_groups, rates, strict=True):
+                group["lr"] = rate * share
             part.step()
             part.zero_grad(set_to_none=True)
 
