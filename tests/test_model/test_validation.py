@@ -75,7 +75,7 @@ def test_the_first_wrong_stage_is_named(broken, stage, toy_folder, monkeypatch):
         return result * np.float32(1.001)
 
     wrong = get_backend("numpy")._replace(**{broken: too_large})
-    monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda *_: wrong)
+    monkeypatch.setattr("numpy_siglip.backends.get_backend", lambda *_: wrong)
     validation = validate_model(toy_folder)
     assert validation.first_divergence.stage == stage
     text = format_validation(validation)
@@ -92,7 +92,7 @@ def test_a_nan_is_a_divergence(toy_folder, monkeypatch):
         return result
 
     wrong = get_backend("numpy")._replace(linear=with_nan)
-    monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda *_: wrong)
+    monkeypatch.setattr("numpy_siglip.backends.get_backend", lambda *_: wrong)
     first = validate_model(toy_folder).first_divergence
     assert first.stage == "encoder/layers/00/attention/query"
     assert first.problem == "not finite in this package"
