@@ -90,7 +90,7 @@ def read_config(location: Path) -> tuple[Path, Values]:
     Examples
     --------
     >>> read_config(model_folder)[1]["model_type"]
-    'siglip_vision_model'
+    'siglip'
     """
     folder = location if location.is_dir() else location.parent
     path = folder / CONFIG_FILE
