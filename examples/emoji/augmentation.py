@@ -51,17 +51,19 @@ def place(pictures: Tensor, side: int, mirror: Tensor) -> Tensor:
     return functional.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def colour_matrices(count: int) -> tuple[Tensor, Tensor]:
+def colour_matrices(keep_hue: Tensor) -> tuple[Tensor, Tensor]:
     """Return (count, 3, 3) and (count, 3): new colour = matrix @ colour + offset.
 
     Saturation, a turn of the hue, the strength of each channel, contrast and brightness are all linear,
-    so one product does them all.
+    so one product does them all. A blue heart, ``keep_hue`` (count,), remains blue.
     """
+    count = len(keep_hue)
     grey = GREY.expand(3, 3)
-    saturation = torch.where(happens(0.12, count), 0.0, between(0.4, 1.5, count))[:, None, None]
+    saturation = torch.where(happens(0.12, count) & ~keep_hue, 0.0, between(0.5, 1.5, count))[:, None, None]
     matrix = saturation * torch.eye(3) + (1 - saturation) * grey
     # Turn about the axis of greys (Rodrigues): most colours stay, some change altogether.
-    turn = torch.where(happens(0.2, count), between(-math.pi, math.pi, count), torch.randn(count) * 0.12)
+    far = happens(0.2, count) & ~keep_hue
+    turn = torch.where(far, between(-math.pi, math.pi, count), torch.randn(count) * 0.12)
     cos, sin = torch.cos(turn)[:, None, None], torch.sin(turn)[:, None, None]
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     rotation = cos * torch.eye(3) + (1 - cos) / 3 + sin * cross
@@ -72,10 +74,10 @@ def colour_matrices(count: int) -> tuple[Tensor, Tensor]:
     return matrix, offset.expand(count, 3)
 
 
-def recolour(pictures: Tensor) -> Tensor:
+def recolour(pictures: Tensor, keep_hue: Tensor) -> Tensor:
     """Change the colours of each drawing, not its shape. (batch, 4, side, side) premultiplied, both."""
     count, _, height, width = pictures.shape
-    matrix, offset = colour_matrices(count)
+    matrix, offset = colour_matrices(keep_hue)
     colour, alpha = pictures[:, :3].reshape(count, 3, -1), pictures[:, 3:].reshape(count, 1, -1)
     changed = torch.baddbmm(offset[:, :, None] * alpha, matrix, colour)
     changed = torch.minimum(changed.clamp_(min=0.0), alpha)
@@ -105,14 +107,14 @@ def normalized(pictures: Tensor, behind: Tensor) -> Tensor:
     return (pictures[:, :3] + (1 - pictures[:, 3:]) * behind) * 2 - 1
 
 
-def augment(drawings: Tensor, side: int, may_mirror: Tensor) -> Tensor:
+def augment(drawings: Tensor, side: int, may_mirror: Tensor, keep_hue: Tensor) -> Tensor:
     """Return new pictures of drawings: uint8 (batch, drawn, drawn, 4) -> float32 (batch, 3, side, side)."""
     count = len(drawings)
     pictures = drawings.permute(0, 3, 1, 2).float() / 255
     if side < drawings.shape[1] // 2 + 1:  # bilinear sampling alone would skip pixels
         pictures = functional.avg_pool2d(pictures, 2)
     pictures = place(pictures, side, may_mirror & happens(0.3, count))
-    pictures = soften(recolour(pictures))
+    pictures = soften(recolour(pictures, keep_hue))
     return normalized(pictures, backgrounds(count))
 
 

@@ -18,15 +18,17 @@ from torch import Tensor
 
 # What looks otherwise in a mirror is another concept ("left arrow", "two o'clock", the moon's phases).
 DIRECTED = re.compile(r"left|right|clock|thirty|moon|button|keycap|arrow|hand|finger|index")
+COLOURED = re.compile(r"\b(red|orange|yellow|green|blue|purple|pink|brown|black|white|grey)\b")
 MIRRORED_GROUPS = {"people", "animals", "food", "travel", "objects"}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Drawings uint8 (pictures, drawn, drawn, 4), whether each may be mirrored, tokens (texts, 64)."""
+    """Drawings uint8 (pictures, drawn, drawn, 4), what may be done to each, and tokens (texts, 64)."""
 
     drawings: Tensor
     may_mirror: Tensor
+    keep_hue: Tensor
     tokens: Tensor
     belongs: Tensor
 
@@ -46,6 +48,7 @@ class Emoji:
         self._may_mirror = np.array(
             [c["group"] in MIRRORED_GROUPS and not DIRECTED.search(c["name"]) for c in self.concepts]
         )
+        self._keep_hue = np.array([bool(COLOURED.search(name)) for name in self.names])
         chance = random.Random(0)
         captions = [captions_of(c["name"], c["keywords"], chance) for c in self.concepts]
         everything = [text for concept in captions for kind in concept for text in kind]
@@ -80,8 +83,9 @@ class Emoji:
                 chosen.append(styles[style][chance.integers(len(styles[style]))])
         tokens = torch.from_numpy(self.captions.draw(concepts, chance))
         belongs = 2 * torch.eye(texts).repeat_interleave(pictures_each, dim=0) - 1
-        mirror = torch.from_numpy(self._may_mirror[np.repeat(concepts, pictures_each)])
-        return Batch(self.pixels[chosen], mirror, tokens, belongs)
+        shown = np.repeat(concepts, pictures_each)
+        mirror, keep_hue = (torch.from_numpy(flags[shown]) for flags in (self._may_mirror, self._keep_hue))
+        return Batch(self.pixels[chosen], mirror, keep_hue, tokens, belongs)
 
     def chosen(self, split: str, style: str | None = None) -> np.ndarray:
         """Return one drawing per concept and style of a split, without a skin tone if there is one."""

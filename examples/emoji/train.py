@@ -156,7 +156,7 @@ class Training:
         options = self.options
         batch: Batch = self.emoji.draw(options.texts, options.pictures_each, self.chance)
         side = side_at(self.seen, options.sides)
-        pixels = augment(batch.drawings, side, batch.may_mirror)
+        pixels = augment(batch.drawings, side, batch.may_mirror, batch.keep_hue)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bfloat16):
             images = self._images(pixels, interpolate_pos_encoding=True).pooler_output
             texts = self._texts(input_ids=batch.tokens).pooler_output
