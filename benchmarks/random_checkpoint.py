@@ -55,8 +55,9 @@ def find_configuration(name: str) -> SiglipVisionConfig:
         return TOY
     for checkpoint in PUBLISHED_CHECKPOINTS:
         config = checkpoint.config
-        fits = isinstance(config, SiglipVisionConfig) and config.vision_use_head
-        if fits and checkpoint.repository in (name, f"google/siglip-{name}"):
+        if not isinstance(config, SiglipVisionConfig) or not config.vision_use_head:
+            continue
+        if checkpoint.repository in (name, f"google/siglip-{name}"):
             return config
     raise KeyError(name)
 
