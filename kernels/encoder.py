@@ -24,7 +24,7 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -111,6 +111,9 @@ class PackedEncoder:
         self.layers = tuple(layers)
         self._operands = [layer_operands(layer) for layer in layers]  # what the addresses are of
         self.table = table_of(self._operands)
+
+    def __iter__(self) -> Iterator[EncoderLayerWeights]:
+        return iter(self.layers)
 
     def __reduce__(self) -> tuple[type[PackedEncoder], tuple[tuple[EncoderLayerWeights, ...]]]:
         return PackedEncoder, (self.layers,)  # a copy lies elsewhere

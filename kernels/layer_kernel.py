@@ -49,7 +49,17 @@ class LayerOperands(NamedTuple):
 
 
 def layer_operands(weights: Any) -> LayerOperands:
-    """The arrays of an `EncoderLayerWeights` whose linear maps are packed."""
+    """The arrays of an `EncoderLayerWeights` whose linear maps are packed.
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
+    >>> draw = Sampler(seed=0, runtime=Runtime(threads=1))
+    >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
+    >>> operands = encoder_layer_operands(draw, **shape, activation="relu")
+    >>> layer_operands(operands["weights"]).fc1_bias.size
+    5
+    """
     return LayerOperands(
         *map(flat, weights.layer_norm1),
         *weights.query_key_value[:2],
@@ -61,7 +71,13 @@ def layer_operands(weights: Any) -> LayerOperands:
 
 
 def table_of(layers: Sequence[LayerOperands]) -> np.ndarray:
-    """Where the arrays of each layer lie, and how long they are: (layers, 12, 2)."""
+    """Where the arrays of each layer lie, and how long they are: (layers, 12, 2).
+
+    Examples
+    --------
+    >>> table_of([LayerOperands(*[np.ones(3, np.float32)] * 12)])[0, 0, 1].item()
+    3
+    """
     return np.array(
         [[(array.__array_interface__["data"][0], array.size) for array in layer] for layer in layers],
         np.int64,
@@ -83,6 +99,16 @@ def run_layers(
 
     Many images keep the kernel busy for long, and then layers are called one by one, which needs fewer
     counters.
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
+    >>> runtime = Runtime(threads=1)
+    >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
+    >>> operands = encoder_layer_operands(Sampler(seed=0, runtime=runtime), **shape, activation="relu")
+    >>> arrays = layer_operands(operands["weights"])
+    >>> run_layers(runtime, operands["hidden"], table_of([arrays, arrays]), 2, "relu", eps=0.1).shape
+    (1, 2, 4)
     """
     batch, tokens, width = hidden.shape
     out = runtime.empty(batch, tokens, width)

@@ -6,8 +6,7 @@ x = x + mlp(layer_norm2(x))
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class EncoderConfig(Protocol):
 
 def encoder(
     hidden: np.ndarray,
-    layers: Sequence[EncoderLayerWeights],
+    layers: Any,
     config: EncoderConfig,
     ops: Backend,
     *,
@@ -44,9 +43,14 @@ def encoder(
 ) -> np.ndarray:
     """Run all layers: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
 
-    The result of each is a stage of its own, ``encoder/layers/00`` and so on; with ``watch_layers``, so are
-    the steps inside it.
+    ``layers`` are as the backend prepared them. The result of each is a stage of its own,
+    ``encoder/layers/00`` and so on; with ``watch_layers``, so are the steps inside it. Where nobody listens,
+    the backend runs all layers in one call, with the same result.
     """
+    if not stage.is_heard:
+        return ops.encoder(
+            hidden, layers, config.num_attention_heads, config.hidden_act, config.layer_norm_eps
+        )
     for index, layer in enumerate(layers):
         path = layer_path(index)
         hidden = encoder_layer(

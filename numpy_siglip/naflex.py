@@ -152,7 +152,7 @@ class Siglip2VisionModel:
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
         batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
-        stages = PaddedStages(recorder, recorder.keeps, batch)
+        stages = PaddedStages(recorder.listener, recorder.keeps, batch)
         last_hidden_state, pooler_output = self._forward(
             batch, stages, watch_layers=output_attentions, output_attentions=output_attentions
         )

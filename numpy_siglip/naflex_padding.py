@@ -144,7 +144,7 @@ class PaddedStages:
 
     Parameters
     ----------
-    listener : callable
+    listener : callable, optional
         Called with the name and the padded array of each stage, as soon as all groups have passed it.
     wanted : callable
         Whether the listener wants the stage of a name. Others are not put together.
@@ -161,7 +161,7 @@ class PaddedStages:
     [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     """
 
-    def __init__(self, listener: Listener, wanted: Callable[[str], bool], batch: PatchBatch) -> None:
+    def __init__(self, listener: Listener | None, wanted: Callable[[str], bool], batch: PatchBatch) -> None:
         self._listener = listener
         self._wanted = wanted
         self._batch_size, self._length = batch.patches.shape[:2]
@@ -170,9 +170,12 @@ class PaddedStages:
 
     def of(self, images: list[int]) -> Stage:
         """The stage of a group."""
-        return Stage(lambda name, array: self._collect(images, name, array))
+        if self._listener is None:
+            return Stage(None)
+        listener = self._listener
+        return Stage(lambda name, array: self._collect(listener, images, name, array))
 
-    def _collect(self, images: list[int], name: str, array: np.ndarray) -> None:
+    def _collect(self, listener: Listener, images: list[int], name: str, array: np.ndarray) -> None:
         if not self._wanted(name):
             return
         axes = token_axes(name, array)
@@ -184,6 +187,6 @@ class PaddedStages:
         own: Any = (images, *(slice(size) for size in array.shape[1:]))
         padded[own] = array
         if passed + 1 == self._num_groups:
-            self._listener(name, padded)
+            listener(name, padded)
         else:
             self._waiting[name] = padded, passed + 1

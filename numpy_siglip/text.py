@@ -143,7 +143,10 @@ class SiglipTextModel:
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
         last_hidden_state, pooler_output = self._forward(
-            input_ids, Stage(recorder), watch_layers=output_attentions, output_attentions=output_attentions
+            input_ids,
+            Stage(recorder.listener),
+            watch_layers=output_attentions,
+            output_attentions=output_attentions,
         )
         return BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions

@@ -8,7 +8,7 @@ import numpy as np
 
 from .configuration import SiglipTextConfig
 from .kernels.backend import Backend
-from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
+from .kernels.encoder_layer import LayerNormWeights
 from .tower_weights import (
     Shapes,
     Tensors,
@@ -58,7 +58,8 @@ class TextWeights(NamedTuple):
     """(vocab_size, hidden_size)"""
     position_embedding: np.ndarray
     """(max_position_embeddings, hidden_size)"""
-    layers: tuple[EncoderLayerWeights, ...]
+    layers: Any
+    """One `EncoderLayerWeights` for each layer, prepared."""
     final_layer_norm: LayerNormWeights
     head: Any
     """(hidden_size) -> (projection_size)"""

@@ -236,9 +236,10 @@ class TowerReader:
         """A layer norm."""
         return LayerNormWeights(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
 
-    def encoder_layers(self, count: int) -> tuple[EncoderLayerWeights, ...]:
-        """All layers of the encoder."""
-        return tuple(self._encoder_layer(f"encoder.layers.{index}") for index in range(count))
+    def encoder_layers(self, count: int) -> Any:
+        """All layers of the encoder, prepared; one can iterate over them."""
+        layers = [self._encoder_layer(f"encoder.layers.{index}") for index in range(count)]
+        return self.ops.prepare_encoder(layers)
 
     def _encoder_layer(self, name: str) -> EncoderLayerWeights:
         return EncoderLayerWeights(

@@ -21,7 +21,7 @@ class Stage:
 
     Parameters
     ----------
-    listener : callable
+    listener : callable, optional
         Called with the full name and the array of each stage.
     path : str
         Put before every name.
@@ -37,14 +37,20 @@ class Stage:
     {'encoder/layers/03/attention': array([1., 1.])}
     """
 
-    def __init__(self, listener: Listener, path: str = "") -> None:
+    def __init__(self, listener: Listener | None, path: str = "") -> None:
         self._listener = listener
         self._path = path
 
     def __call__(self, name: str, array: np.ndarray) -> np.ndarray:
         """Report an array and return it."""
-        self._listener(self._path + name, array)
+        if self._listener is not None:
+            self._listener(self._path + name, array)
         return array
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a listener; without one, steps that only it would see may be left out."""
+        return self._listener is not None
 
     def within(self, name: str) -> Stage:
         """A stage whose names begin with this one."""
@@ -97,6 +103,11 @@ class LayerRecorder:
         for kept in (self._states, self._maps):
             if name in kept:
                 kept[name] = array
+
+    @property
+    def listener(self) -> Listener | None:
+        """The recorder, or None if there is nothing to keep."""
+        return self if self._states or self._maps else None
 
     @property
     def hidden_states(self) -> tuple[np.ndarray, ...] | None:

@@ -143,7 +143,7 @@ class SiglipVisionModel:
         )
         last_hidden_state, pooler_output = self._forward(
             pixel_values,
-            Stage(recorder),
+            Stage(recorder.listener),
             watch_layers=output_attentions,
             output_attentions=output_attentions,
             interpolate_pos_encoding=interpolate_pos_encoding,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .kernels.backend import Backend
-from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
+from .kernels.encoder_layer import LayerNormWeights
 from .naflex_configuration import Siglip2VisionConfig, VisionConfig
 from .tower_weights import (
     Shapes,
@@ -52,7 +52,8 @@ class VisionWeights(NamedTuple):
     """(num_channels * patch_size ** 2) -> (hidden_size)"""
     position_embedding: np.ndarray
     """(num_patches, hidden_size)"""
-    layers: tuple[EncoderLayerWeights, ...]
+    layers: Any
+    """One `EncoderLayerWeights` for each layer, prepared."""
     post_layernorm: LayerNormWeights
     head: PoolingHeadWeights | None
     """None if the configuration has no head."""

@@ -89,8 +89,8 @@ def read_config(location: Path) -> tuple[Path, Values]:
 
     Examples
     --------
-    >>> read_config(model_folder)[1]["model_type"]
-    'siglip'
+    >>> read_config(model_folder)[0].name
+    'config.json'
     """
     folder = location if location.is_dir() else location.parent
     path = folder / CONFIG_FILE

@@ -60,8 +60,8 @@ def infer_config(
 
 
 def _vision(tensors: Tensors, prefix: str, given: Values, heads: int | None, notes: list[str]) -> Values:
-    filters = tensors[f"{prefix}embeddings.patch_embedding.weight"].shape
-    positions = tensors[f"{prefix}embeddings.position_embedding.weight"]
+    filters = _entry(tensors, f"{prefix}embeddings.patch_embedding.weight").shape
+    positions = _entry(tensors, f"{prefix}embeddings.position_embedding.weight")
     count, width = positions.shape[0], filters[0]
     side = isqrt(count)
     if side**2 != count:
@@ -99,21 +99,26 @@ def _encoder(
     depth = 1 + max(
         (int(name[len(layer) :].partition(".")[0]) for name in tensors if name.startswith(layer)), default=-1
     )
-    if not depth:
-        raise CheckpointError(f"the {tower} tower has no layers: no tensor {layer}0.layer_norm1.weight")
-    fc1 = tensors[f"{layer}0.mlp.fc1.weight"].shape
+    intermediate_size = _entry(tensors, f"{layer}0.mlp.fc1.weight").shape[0]
     if heads is None:
         heads = given.get("num_attention_heads") or _published_heads(tower, width, notes)
     if "hidden_act" not in given:
         notes.append(f"{tower} hidden_act {_ACTIVATION}, with which every SigLIP was trained")
     return {
         "hidden_size": width,
-        "intermediate_size": fc1[0],
+        "intermediate_size": intermediate_size,
         "num_hidden_layers": depth,
         "num_attention_heads": heads,
         "hidden_act": _ACTIVATION,
         "layer_norm_eps": _EPSILON,
     }
+
+
+def _entry(tensors: Tensors, name: str) -> TensorEntry:
+    if name not in tensors:
+        file = next(iter(tensors.values())).file
+        raise CheckpointError(f"{file}: no tensor {name}, from whose shape the configuration is inferred")
+    return tensors[name]
 
 
 def _published_heads(tower: str, width: int, notes: list[str]) -> int:

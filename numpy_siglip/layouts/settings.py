@@ -33,8 +33,6 @@ class Settings(NamedTuple):
     """Fields of the image processor in the words of transformers"""
     names: str
     """What the model and its parts are called, in one string"""
-    files: tuple[Path, ...]
-    """Where all this stands"""
 
 
 def read_settings(folder: Path) -> Settings:
@@ -45,7 +43,7 @@ def read_settings(folder: Path) -> Settings:
     ConfigError
         If a file is damaged, or asks for a preprocessing that is none of SigLIP's.
     """
-    settings = Settings({"vision": {}, "text": {}}, {}, "", ())
+    settings = Settings({"vision": {}, "text": {}}, {}, "")
     for file, read in ((OPEN_CLIP_FILE, _read_open_clip), (CONFIG_FILE, _read_config)):
         path = folder / file
         if path.exists():
@@ -62,7 +60,6 @@ def _over(new: Settings, old: Settings) -> Settings:
         {tower: {**old.towers[tower], **new.towers[tower]} for tower in old.towers},
         {**old.preprocessing, **new.preprocessing},
         f"{old.names} {new.names}",
-        old.files + new.files,
     )
 
 
@@ -79,7 +76,9 @@ def _read_config(values: Mapping[str, Any], path: Path) -> Settings:
         vision["num_attention_heads"] = arguments["num_heads"]
     if arguments.get("act_layer"):
         vision["hidden_act"] = _activation(arguments["act_layer"], path)
-    for part in (values, values.get("vision_config") or {}):
+    # At the root of a larger model's file stand the fields of its language model.
+    root = values if values.get("model_type") in (None, "siglip") else {}
+    for part in (root, values.get("vision_config") or {}):
         vision |= {name: part[name] for name in _FIELDS if part.get(name) is not None}
     part = values.get("text_config") or {}
     text = {name: part[name] for name in _FIELDS if part.get(name) is not None}
@@ -90,7 +89,7 @@ def _read_config(values: Mapping[str, Any], path: Path) -> Settings:
         values.get("open_clip_model_name"),
     )
     channels = {f"image_{name}": list(cfg[name]) for name in ("mean", "std") if cfg.get(name)}
-    return Settings({"vision": vision, "text": text}, channels, " ".join(str(n) for n in names if n), (path,))
+    return Settings({"vision": vision, "text": text}, channels, " ".join(str(n) for n in names if n))
 
 
 def _read_open_clip(values: Mapping[str, Any], path: Path) -> Settings:
@@ -111,7 +110,6 @@ def _read_open_clip(values: Mapping[str, Any], path: Path) -> Settings:
         {"vision": vision, "text": text},
         _open_clip_preprocessing(values.get("preprocess_cfg") or {}, path),
         " ".join(str(name) for name in names if name),
-        (path,),
     )
 
 

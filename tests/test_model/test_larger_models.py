@@ -101,6 +101,7 @@ def test_a_tower_of_the_authors_of_llava(tmp_path):
         "mm_vision_tower": "google/siglip-so400m-patch14-384",
         "hidden_size": 896,
     }
+    values |= {"num_attention_heads": 14, "hidden_act": "silu"}  # of the language model
     (tmp_path / "config.json").write_text(json.dumps(values))
     assert SiglipVisionConfig.from_pretrained(tmp_path) == config
     assert (
