@@ -47,7 +47,7 @@ class Backend(NamedTuple):
     keeps_weights: bool
     """Whether prepared weights are the arrays they were prepared from, and not copies."""
     prepare_linear: Callable[..., Any]
-    """(weight, bias) -> prepared weights, once a model is loaded."""
+    """(weight or several to be stacked, bias) -> prepared weights, once a model is loaded."""
     prepare_attention_pooling: Callable[..., Any]
     """(probe, in_projection, out_projection, num_heads) -> prepared weights"""
     prepare_encoder: Callable[..., Any]

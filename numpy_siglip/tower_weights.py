@@ -253,10 +253,11 @@ class TowerReader:
 
     def _stacked(self, name: str, projections: tuple[str, ...]) -> Any:
         # self_attn.{q,k,v}_proj, each (D, D), become one map with the rows of q, then k, then v.
-        weight = np.concatenate([self.tensor(f"{name}.{p}.weight") for p in projections])
-        self.release(*(f"{name}.{p}.weight" for p in projections))
+        weights = [self.tensor(f"{name}.{p}.weight") for p in projections]
         bias = np.concatenate([self.tensor(f"{name}.{p}.bias") for p in projections])
-        return self.ops.prepare_linear(weight, bias)
+        prepared = self.ops.prepare_linear(weights, bias)
+        self.release(*(f"{name}.{p}.weight" for p in projections))
+        return prepared
 
 
 def _find_prefix(checkpoint: Tensors, layout: TowerLayout) -> str:
