@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 LINES = {
-    "validation top1": "known styles, top-1",
+    "validation top1": "known styles, new drawings, top-1",
     "held out top1": "unseen style, top-1",
     "held out top5": "unseen style, top-5",
 }
@@ -29,6 +29,8 @@ def draw(run: Path) -> Path:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     left.plot(seen, [entry["loss"] for entry in log], color="tab:red")
     left.set(xlabel="million pictures seen", ylabel="sigmoid loss of augmented pictures", yscale="log")
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter("{x:g}")
     for key, label in LINES.items():
         right.plot(seen, [100 * entry[key] for entry in log], label=label)
     right.set(xlabel="million pictures seen", ylabel="right names (%)", ylim=(0, 100))

@@ -95,7 +95,7 @@ class Emoji:
                 key = (drawing["style"], drawing["code"])
                 if key not in seen or len(drawing["name"]) < len(self.drawings[seen[key]]["name"]):
                     seen[key] = index
-        return np.array(sorted(seen.values()))
+        return np.array(sorted(seen.values()), dtype=np.int64)
 
 
 def read_or_train_tokenizer(file: Path, texts: list[str]) -> Tokenizer:

@@ -10,32 +10,47 @@ Of a style the model was trained on, only the drawings kept for validation are a
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from dataset import Emoji
-from evaluation import accuracy, ranks
-from export import trained
-from model import SIDE
+from evaluation import Accuracy, accuracy, ranks
+from model import SIDE, trained
 from sources import HELD_OUT, HERE, TRAINING_STYLES
 from transformers import SiglipModel
 
 
-def report(model: SiglipModel, emoji: Emoji) -> None:
-    """Print one line per style, then one per group of the held-out style."""
+class Figure(NamedTuple):
+    """How well some drawings are named."""
+
+    drawings: str
+    """Which: a style, or a group of the held-out style"""
+    kind: str
+    """``"known style"``, ``"held-out style"`` or ``"group"`` of the latter"""
+    names: int
+    """How many names there were to choose from"""
+    accuracy: Accuracy
+
+
+def figures(model: SiglipModel, emoji: Emoji) -> Iterator[Figure]:
+    """Yield a figure for every style, and for every group of the held-out one."""
     side = model.config.vision_config.image_size
     for style in TRAINING_STYLES:
-        names = np.unique(emoji.concept_of[emoji.chosen("train", style.name)])
         drawings = emoji.chosen("validation", style.name)
-        names = np.union1d(names, emoji.concept_of[drawings])
-        print(f"{style.name:16} {accuracy(ranks(model, emoji, drawings, names, side))} unseen drawings")
+        if not len(drawings):
+            continue
+        names = np.unique(emoji.concept_of[np.union1d(drawings, emoji.chosen("train", style.name))])
+        rank = ranks(model, emoji, drawings, names, side)
+        yield Figure(style.name, "known style", len(names), accuracy(rank))
     drawings = emoji.chosen("held out", HELD_OUT.name)
     names = np.unique(emoji.concept_of[drawings])
     rank = ranks(model, emoji, drawings, names, side)
-    print(f"{HELD_OUT.name:16} {accuracy(rank)}, a style never seen")
+    yield Figure(HELD_OUT.name, "held-out style", len(names), accuracy(rank))
     groups = np.array([emoji.groups[concept] for concept in emoji.concept_of[drawings]])
     for group in sorted(set(groups)):
-        print(f"  {group:14} {accuracy(rank[groups == group])}")
+        yield Figure(group, "group", len(names), accuracy(rank[groups == group]))
 
 
 if __name__ == "__main__":
@@ -52,5 +67,7 @@ if __name__ == "__main__":
     if options.model:
         model = SiglipModel.from_pretrained(options.model, dtype="float32").eval()
     else:
-        model = trained(emoji, options.run / options.checkpoint, options.side)
-    report(model, emoji)
+        vocabulary = emoji.tokenizer.get_vocab_size()
+        model = trained(vocabulary, options.run / options.checkpoint, options.side)
+    for figure in figures(model, emoji):
+        print(f"{figure.drawings:16} {figure.kind:15} {figure.accuracy}, from {figure.names} names")

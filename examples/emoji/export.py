@@ -4,7 +4,8 @@
 
 The weights are the moving average of the best checkpoint, in float16; ``config.json`` asks for float32, in
 which they compute. Beside them go the tokenizer, the image settings, a sample of the style held out from
-training, one drawing of it to try, and the licences of all drawings. It can be run while training goes on.
+training, one drawing of it to try, the licences of all drawings, and a card with figures measured on the way.
+It can be run while training goes on.
 """
 
 from __future__ import annotations
@@ -18,24 +19,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from captions import END, PAD, UNKNOWN
+from card import model_card
 from dataset import Emoji
 from drawings import render, svg_of
-from model import SIDE, for_pictures_of, new_model
+from evaluate import figures
+from model import SIDE, trained
 from PIL import Image
 from sources import HELD_OUT, HERE, STYLES, read_json
+from tokenizers import Tokenizer
+from train import TEXTS_IN_BATCH
 from transformers import PreTrainedTokenizerFast, SiglipImageProcessor, SiglipModel
 
 SAMPLE = 600
 SAMPLE_COLUMNS = 25
 EXAMPLE = "lion"
 EXAMPLE_SIDE = 256
-
-
-def trained(emoji: Emoji, checkpoint: Path, side: int) -> SiglipModel:
-    """Return the averaged weights of a checkpoint, for pictures of side x side pixels."""
-    model = new_model(emoji.tokenizer.get_vocab_size(), 1)
-    model.load_state_dict(torch.load(checkpoint, weights_only=False, mmap=True)["average"])
-    return for_pictures_of(model, side).eval()
 
 
 def write_model(model: SiglipModel, folder: Path) -> None:
@@ -53,7 +51,7 @@ def write_processors(emoji: Emoji, folder: Path, side: int) -> None:
     size = {"height": side, "width": side}
     half = [0.5, 0.5, 0.5]
     SiglipImageProcessor(size=size, resample=2, image_mean=half, image_std=half).save_pretrained(folder)
-    tokenizer = emoji.tokenizer
+    tokenizer = Tokenizer.from_str(emoji.tokenizer.to_str())  # a copy, which does not pad by itself
     tokenizer.no_padding()
     tokenizer.no_truncation()
     PreTrainedTokenizerFast(
@@ -117,7 +115,7 @@ def write_licences(data: Path, folder: Path) -> None:
     """Write who drew what, under which licence, read from the packages themselves."""
     lines = [
         "The weights were trained on renderings of the drawings below. The pictures in this folder,\n"
-        f"sample.png and {EXAMPLE}.png, are renderings of {HELD_OUT.name}, scaled to pixels and put\n"
+        f"sample.png and {EXAMPLE}.png, are renderings of {HELD_OUT.name} 2.3, scaled to pixels and put\n"
         "on white. Nothing else of any drawing is here.\n"
     ]
     for style in STYLES:
@@ -138,6 +136,20 @@ def write_licences(data: Path, folder: Path) -> None:
     (folder / "LICENCES.txt").write_text("\n".join(lines), "utf-8")
 
 
+def write_card(emoji: Emoji, checkpoint: Path, folder: Path) -> None:
+    """Write ``README.md``, with figures of the weights as they were written: in float16."""
+    model = SiglipModel.from_pretrained(folder, dtype="float32").eval()
+    card = model_card(
+        list(figures(model, emoji)),
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        side=model.config.vision_config.image_size,
+        texts=TEXTS_IN_BATCH,
+        seen=torch.load(checkpoint, weights_only=False, mmap=True)["seen"],
+        drawings=sum(drawing["split"] == "train" for drawing in emoji.drawings),
+    )
+    (folder / "README.md").write_text(card, "utf-8")
+
+
 def write_json(path: Path, content: object) -> None:
     """Write one JSON file, indented."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -150,10 +162,11 @@ def export(data: Path, checkpoint: Path, folder: Path, side: int = SIDE) -> None
     with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
         new = Path(unfinished) / folder.name
         new.mkdir()
-        write_model(trained(emoji, checkpoint, side), new)
+        write_model(trained(emoji.tokenizer.get_vocab_size(), checkpoint, side), new)
         write_processors(emoji, new, side)
         write_sample(emoji, data, new)
         write_licences(data, new)
+        write_card(emoji, checkpoint, new)
         for file in new.iterdir():
             file.chmod(0o644)
         if folder.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from captions import CONTEXT
@@ -68,6 +69,13 @@ def for_pictures_of(model: SiglipModel, side: int) -> SiglipModel:
     smaller = SiglipModel(configuration(model.config.text_config.vocab_size, side))
     smaller.load_state_dict(weights)
     return smaller
+
+
+def trained(vocabulary: int, checkpoint: Path, side: int) -> SiglipModel:
+    """Return the averaged weights of a checkpoint, for pictures of side x side pixels."""
+    model = new_model(vocabulary, 1)
+    model.load_state_dict(torch.load(checkpoint, weights_only=False, mmap=True)["average"])
+    return for_pictures_of(model, side).eval()
 
 
 def sigmoid_loss(images: Tensor, texts: Tensor, belongs: Tensor, scale: Tensor, bias: Tensor) -> Tensor:

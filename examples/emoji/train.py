@@ -28,6 +28,8 @@ from sources import HERE
 from torch import nn
 from transformers import SiglipModel
 
+TEXTS_IN_BATCH = 192
+
 
 def side_at(seen: int, sides: list[list[int]]) -> int:
     """Return how large the pictures are after so many were seen: small ones teach cheaply at first."""
@@ -240,7 +242,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=HERE / "run")
     parser.add_argument("--until", type=int, default=10**9, help="stop after so many pictures")
     parser.add_argument("--cooldown", type=int, default=0, help="lower the rate to 0 over so many pictures")
-    parser.add_argument("--texts", type=int, default=192, help="concepts in a batch")
+    parser.add_argument("--texts", type=int, default=TEXTS_IN_BATCH, help="concepts in a batch")
     parser.add_argument("--pictures-each", type=int, default=2, help="drawings of each concept in a batch")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon")
