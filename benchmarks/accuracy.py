@@ -100,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if contestant.is_reference:
             reference = images, texts
         judged = judge(images, texts, sample)
-        rows.append({"name": contestant.runner.name, **judged, **facts, "arrays": (images, texts)})
+        described = {"name": contestant.runner.name, "title": contestant.runner.title}
+        size = contestant.weights_size(options.model)
+        rows.append({**described, "weights": size, **judged, **facts, "arrays": (images, texts)})
     for row in rows:
         row["difference"] = _difference(row.pop("arrays"), reference)
     description = describe_machine()
@@ -112,7 +114,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "style": sample["style"],
         "pictures": len(sample["names"]),
         "labels": len(sample["labels"]),
-        "weights": sum(file.stat().st_size for file in options.model.glob("*.safetensors")),
         "contestants": rows,
     }
     options.output.mkdir(parents=True, exist_ok=True)

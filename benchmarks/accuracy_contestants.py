@@ -3,7 +3,8 @@
     python benchmarks/accuracy_contestants.py NAME FOLDER THREADS FILE
 
 writes embeddings and speed to FILE, as NumPy's npz. All start from the same pictures and strings, so that
-preprocessing and tokenizer are measured too, and compute in float32.
+preprocessing and tokenizer are measured too, and compute in float32. A way to compute that is added to
+``CONTESTANTS`` has a row in the table.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ class Contestant(ABC):
     """Of whom it is: name, title, packages and environment."""
     is_reference: ClassVar[bool] = False
     """Whether the others are compared with it."""
+
+    @classmethod
+    def weights_size(cls, folder: Path) -> int:
+        """Bytes of the weights as they lie on disk."""
+        return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
     @abstractmethod
     def load(self, folder: Path, threads: int) -> None:

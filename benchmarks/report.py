@@ -73,9 +73,9 @@ def accuracy_tables(results: dict[str, Any]) -> str:
     """Everything README shows of `accuracy`."""
     caption = (
         f"{counted(results['pictures'], 'picture')} ({results['style']}), to be told by name from "
-        f"{results['labels']}; retrieval finds the picture of a name. Weights of "
-        f"{results['weights'] / 1e6:.1f} MB. Pictures and texts a second count preprocessing and tokenizer, "
-        "64 at a time; embeddings, of length 1, differ from those of torch by at most the last column."
+        f"{results['labels']}; retrieval finds the picture of a name among all pictures. Weights are counted "
+        "as they lie on disk, pictures and texts a second with preprocessing and tokenizer, 64 at a time. "
+        "Embeddings, of length 1, differ from those of torch by at most the last column."
     )
     first = results["contestants"][0]
     groups = ["| group | pictures | top-1 | top-5 |", "|---|--:|--:|--:|"]
@@ -89,13 +89,14 @@ def accuracy_tables(results: dict[str, Any]) -> str:
 def accuracy_table(rows: list[dict[str, Any]]) -> str:
     """One row for each contestant."""
     lines = [
-        "| | top-1 | top-5 | retrieval top-1 | pictures/s | texts/s | difference |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| | weights | top-1 | top-5 | retrieval top-1 | top-5 | pictures/s | texts/s | difference |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         cells = [
-            RUNNERS[row["name"]].title,
-            *(f"{share:.1%}" for share in (row["top1"], row["top5"], row["retrieval"]["top1"])),
+            row["title"],
+            f"{row['weights'] / 1e6:.1f} MB",
+            *(f"{shares[best]:.1%}" for shares in (row, row["retrieval"]) for best in ("top1", "top5")),
             f"{row['images_per_second']:.0f}",
             f"{row['texts_per_second']:.0f}",
             "" if row["difference"] is None else f"{row['difference']:.0e}",

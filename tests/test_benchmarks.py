@@ -255,6 +255,24 @@ def test_accuracy_by_group_and_of_retrieval():
     assert judged["retrieval"]["top1"] == 1.0  # of the two pictures, each name has its own
 
 
+@pytest.mark.slow
+def test_accuracy_is_what_is_published(tmp_path):
+    """Every contestant names the held-out drawings as well as the newest results say."""
+    assert accuracy.main(["--output", str(tmp_path)]) == 0
+    (file,) = tmp_path.iterdir()
+    measured = json.loads(file.read_text())
+    published = newest_results("accuracy")
+    assert published["pictures"] == measured["pictures"] == 600
+    rows = {row["name"]: row for row in published["contestants"]}
+    for row in measured["contestants"]:
+        for share in ("top1", "top5"):
+            # A picture or two whose best names are as good as equal may go either way elsewhere.
+            assert row[share] == pytest.approx(rows[row["name"]][share], abs=2.5 / 600), row["name"]
+        assert row["difference"] < 1e-5
+        assert row["top1"] > 0.5
+        assert row["top5"] > 0.75
+
+
 def test_readme_blocks_show_the_newest_complete_results(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "results"
     folder.mkdir()
