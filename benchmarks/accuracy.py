@@ -5,18 +5,18 @@
 
 The shipped model is asked for the names of drawings of a style it was not trained on, by each backend and by
 transformers, from the same files, each in a process of its own. Accuracy is measured over all names of the
-style. Retrieval asks the other way round: which picture fits a name best.
+style. Retrieval asks the other way round: which picture fits a name best. Speeds are measured in turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
+import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,19 @@ from accuracy_contestants import CONTESTANTS, Contestant
 from machine import describe_machine, short_name
 from report import accuracy_tables
 from result_files import write_results
+from worker_process import ContestantError, WorkerProcess
 
 import numpy_siglip
+from numpy_siglip.commands.arguments import positive_number
 from numpy_siglip.kernels.threads import available_threads
 
 SHIPPED = Path(numpy_siglip.__file__).parent / "emoji"
 _WORKER = Path(__file__).parent / "accuracy_contestants.py"
+
+Embeddings = tuple[np.ndarray, np.ndarray]
+"""Of pictures and of labels"""
+Turn = dict[str, float]
+"""Seconds for all ``images`` and all ``texts``"""
 
 
 def shares(similarities: np.ndarray, own: np.ndarray) -> dict[str, float]:
@@ -86,31 +93,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"accuracy.py: {error}", file=sys.stderr)
         return 1
-    rows: list[dict[str, Any]] = []
-    reference: tuple[np.ndarray, np.ndarray] | None = None
-    for contestant in CONTESTANTS.values():
-        lacking = contestant.runner.missing_packages()
-        if lacking:
-            print(f"{contestant.runner.title} is left out: pip install {' '.join(lacking)}")
-            continue
-        answer = _ask(contestant, options)
-        if answer is None:
-            return 1
-        images, texts, facts = answer
-        if contestant.is_reference:
-            reference = images, texts
-        judged = judge(images, texts, sample)
-        described = {"name": contestant.runner.name, "title": contestant.runner.title}
-        size = contestant.weights_size(options.model)
-        rows.append({**described, "weights": size, **judged, **facts, "arrays": (images, texts)})
-    for row in rows:
-        row["difference"] = _difference(row.pop("arrays"), reference)
+    present = [contestant for contestant in CONTESTANTS.values() if _is_installed(contestant)]
+    try:
+        with ExitStack() as stack:
+            workers = {}
+            for contestant in present:
+                name, environment = contestant.runner.name, contestant.runner.environment(options.threads)
+                words = [name, str(options.model), str(options.threads)]
+                workers[name] = stack.enter_context(WorkerProcess(_WORKER, words, environment))
+                workers[name].answer()
+            embeddings = {name: _embed(worker) for name, worker in workers.items()}
+            turns = _take_turns(workers, options.rounds)
+    except ContestantError as error:
+        print(f"accuracy.py: {name}: {error}", file=sys.stderr)
+        return 1
+    reference = next((contestant.runner.name for contestant in present if contestant.is_reference), None)
+    rows = []
+    for contestant in present:
+        name = contestant.runner.name
+        rows.append(
+            {
+                "name": name,
+                "title": contestant.runner.title,
+                "weights": contestant.weights_size(options.model),
+                **judge(*embeddings[name], sample),
+                **_speed(turns, name, reference),
+                "difference": _difference(embeddings[name], embeddings[reference]) if reference else None,
+            }
+        )
     description = describe_machine()
     results = {
         "benchmark": "accuracy",
         **description,
         "complete": True,
         "threads": options.threads,
+        "rounds": options.rounds,
         "style": sample["style"],
         "pictures": len(sample["names"]),
         "labels": len(sample["labels"]),
@@ -123,34 +140,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _ask(
-    contestant: type[Contestant], options: argparse.Namespace
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
-    """Embeddings of pictures and labels by one contestant, and its speed; None if it failed."""
+def _is_installed(contestant: type[Contestant]) -> bool:
+    lacking = contestant.runner.missing_packages()
+    if lacking:
+        print(f"{contestant.runner.title} is left out: pip install {' '.join(lacking)}")
+    return not lacking
+
+
+def _embed(worker: WorkerProcess) -> Embeddings:
+    """Embeddings of pictures and labels."""
     with tempfile.TemporaryDirectory(prefix="siglip-accuracy-") as folder:
         file = Path(folder) / "answer.npz"
-        name, threads = contestant.runner.name, options.threads
-        command = [sys.executable, str(_WORKER), name, str(options.model), str(threads), str(file)]
-        environment = {**os.environ, **contestant.runner.environment(threads)}
-        process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if process.returncode:
-            print(f"{name} failed:\n{process.stderr.strip()}", file=sys.stderr)
-            return None
+        worker.ask({"command": "embed", "file": str(file)})
         with np.load(file) as answer:
-            facts = {key: float(answer[key]) for key in ("images_per_second", "texts_per_second")}
-            return answer["images"], answer["texts"], facts
+            return answer["images"], answer["texts"]
 
 
-def _difference(
-    arrays: tuple[np.ndarray, np.ndarray], reference: tuple[np.ndarray, np.ndarray] | None
-) -> float | None:
+def _take_turns(workers: Mapping[str, WorkerProcess], rounds: int) -> list[dict[str, Turn]]:
+    """Seconds that each took in each round; another one begins every time."""
+    names, turns = list(workers), []
+    for number in range(rounds):
+        first = number % len(names)
+        order = names[first:] + names[:first]
+        turns.append({name: workers[name].ask({"command": "turn"}) for name in order})
+    return turns
+
+
+def _speed(turns: list[dict[str, Turn]], name: str, reference: str | None) -> dict[str, Any]:
+    """Median seconds for the sample, and the median ratio of the reference's in the same round to them."""
+    speed: dict[str, Any] = {}
+    for kind in ("images", "texts"):
+        speed[f"{kind}_seconds"] = statistics.median(turn[name][kind] for turn in turns)
+        ratios = [turn[reference][kind] / turn[name][kind] for turn in turns] if reference else None
+        speed[f"{kind}_ratio"] = statistics.median(ratios) if ratios else None
+    return speed
+
+
+def _difference(embeddings: Embeddings, reference: Embeddings) -> float:
     """The largest distance of an embedding, whose length is 1, from that of transformers."""
-    if reference is None:
-        return None
-    return max(
-        float(np.linalg.norm(ours - theirs, axis=1).max())
-        for ours, theirs in zip(arrays, reference, strict=True)
-    )
+    pairs = zip(embeddings, reference, strict=True)
+    return max(float(np.linalg.norm(ours - theirs, axis=1).max()) for ours, theirs in pairs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", type=Path, default=SHIPPED, help="folder; default: the shipped model")
     parser.add_argument("--threads", type=int, default=available_threads(), help="default: %(default)s")
+    parser.add_argument("--rounds", type=positive_number, default=5, help="turns of each (5)")
     results = Path(__file__).parent / "results"
     parser.add_argument("--output", type=Path, default=results, help="folder; default: benchmarks/results")
     return parser

@@ -1,28 +1,36 @@
 """Who embeds the sample of `accuracy`, and the process each one has of its own.
 
-    python benchmarks/accuracy_contestants.py NAME FOLDER THREADS FILE
+    python benchmarks/accuracy_contestants.py NAME FOLDER THREADS
 
-writes embeddings and speed to FILE, as NumPy's npz. All start from the same pictures and strings, so that
-preprocessing and tokenizer are measured too, and compute in float32. A way to compute that is added to
-``CONTESTANTS`` has a row in the table.
+loads a model, and then reads commands from standard input and answers on standard output, each a line of
+JSON:
+
+    <- {"ready": true}
+    -> {"command": "embed", "file": "a.npz"}
+    <- {"done": true}
+    -> {"command": "turn"}
+    <- {"images": 0.91, "texts": 0.43}
+
+The latter are seconds for all of the sample. All contestants start from the same pictures and strings, so
+that preprocessing and tokenizer are measured too, and compute in float32. A way to compute that is added
+to ``CONTESTANTS`` has a row in the table.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 import numpy as np
 from runners import Ours, OursInNumpy, Runner, Torch
+from worker import answer_channel
 
 BATCH = 64
-ROUNDS = 5
 
 
 class Contestant(ABC):
@@ -144,32 +152,46 @@ def read_sample(folder: Path) -> tuple[list[Any], list[str]]:
     return pictures, sample["labels"]
 
 
-def timed(embed: Callable[[list[Any]], np.ndarray], items: list[Any]) -> tuple[np.ndarray, float]:
-    """Embeddings, and how many a second: the median of some calls after the first."""
-    embeddings = embed(items)
-    seconds = []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        embed(items)
-        seconds.append(time.perf_counter() - begin)
-    return embeddings, len(items) / statistics.median(seconds)
+def serve(name: str, folder: Path, threads: int, commands: TextIO, answers: TextIO) -> None:
+    """Load a contestant and obey; see the top of this file.
 
+    Parameters
+    ----------
+    name : str
+        A key of ``CONTESTANTS``.
+    folder : Path
+        The model, with the sample beside it.
+    threads : int
+    commands, answers : text file
+    """
 
-def main(name: str, folder: Path, threads: int, file: Path) -> None:
-    """Embed the sample and write the answer."""
+    def answer(**values: Any) -> None:
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
+
     contestant = CONTESTANTS[name]()
     contestant.load(folder, threads)
     pictures, labels = read_sample(folder)
-    images, images_per_second = timed(contestant.embed_images, pictures)
-    texts, texts_per_second = timed(contestant.embed_texts, labels)
-    np.savez(
-        file,
-        images=images,
-        texts=texts,
-        images_per_second=images_per_second,
-        texts_per_second=texts_per_second,
-    )
+    answer(ready=True)
+    for line in commands:
+        command = json.loads(line)
+        if command["command"] == "embed":
+            images, texts = contestant.embed_images(pictures), contestant.embed_texts(labels)
+            np.savez(command["file"], images=images, texts=texts)
+            answer(done=True)
+        else:
+            answer(
+                images=_seconds(contestant.embed_images, pictures),
+                texts=_seconds(contestant.embed_texts, labels),
+            )
+
+
+def _seconds(embed: Callable[[list[Any]], np.ndarray], items: list[Any]) -> float:
+    embed(items[:BATCH])  # threads that slept find their processors
+    begin = time.perf_counter()
+    embed(items)
+    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.stdin, answer_channel())
