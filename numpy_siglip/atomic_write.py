@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 
 def atomic_write(writers: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
-    """Write files that take their names only when all of all of them is on disk.
+    """Write files that take their names only when every one of them is on disk.
 
     If one of them cannot take its name, those before it give theirs back.
 
