@@ -10,9 +10,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .atomic_write import atomic_write
+from .atomic_write import atomic_write_folder
 from .checkpoint import TensorEntry
-from .config_section import CONFIG_FILE, FULL_MODEL_TYPE, NAFLEX_MODEL_TYPE, ReadableConfig
+from .comparison import holds_both_towers
+from .config_section import CONFIG_FILE, FULL_MODEL_TYPE, NAFLEX_MODEL_TYPE, ReadableConfig, is_naflex_type
 from .configuration import SiglipConfig, SiglipVisionConfig
 from .errors import CheckpointError, ConfigError
 from .hub import locate_model
@@ -20,6 +21,7 @@ from .image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
 from .layouts.description import Description, describe, read_config
 from .naflex_configuration import Siglip2Config, Siglip2VisionConfig
 from .text_weights import find_text_tensors
+from .tower_weights import find_scalar
 from .vision_weights import find_vision_tensors
 
 WEIGHTS_FILE = "model.safetensors"
@@ -29,7 +31,7 @@ _KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
     NAFLEX_MODEL_TYPE: (Siglip2Config, "Siglip2Model"),
     Siglip2VisionConfig.model_type: (Siglip2VisionConfig, "Siglip2VisionModel"),
 }
-_SCALARS = ("logit_scale", "logit_bias")
+_SCALARS = {"logit_scale", "logit_bias"}
 _COPIED = (
     PREPROCESSOR_FILE,
     PROCESSOR_FILE,
@@ -89,33 +91,32 @@ def convert_model(model: str | Path, folder: str | Path, *, revision: str | None
     source = location if location.is_dir() else location.parent
     description = describe(location)
     path, values = read_config(location)
-    config, model_class = _read_kind(path, values)
-    names = _names(description, config)
     tensors = description.tensors
+    config, model_class = _read_kind(path, values, holds_both_towers(tensors))
+    names = _names(description, config)
     entries = {ours: _narrowed(tensors[stored]) for ours, stored in names.items()}
+    for name in _SCALARS & entries.keys():
+        entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
     target = Path(folder).expanduser()
     written = {**config.to_dict(), "architectures": [model_class]}  # type: ignore[attr-defined]
 
     def read(name: str) -> np.ndarray:
         return tensors.stored(names[name])
 
-    writers: dict[Path, Callable[[BinaryIO], object]] = {
-        target / CONFIG_FILE: _json(written),
-        target / WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read),
+    writers: dict[str, Callable[[BinaryIO], object]] = {
+        CONFIG_FILE: _json(written),
+        WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read),
     }
     for name in _COPIED:
         if (source / name).is_file():
-            writers[target / name] = _copy(source / name)
-    if description.preprocessing is not None and not any(
-        target / name in writers for name in (PREPROCESSOR_FILE, PROCESSOR_FILE)
-    ):
-        writers[target / PREPROCESSOR_FILE] = _json(description.preprocessing)
-    for file in writers:
-        if file.exists():
-            raise ConfigError(f"{file}: is there already; name a new or an empty folder")
-    target.mkdir(parents=True, exist_ok=True)
-    atomic_write(writers)
-    return Conversion(description.layout, model_class, tuple(writers), description.inferred)
+            writers[name] = _copy(source / name)
+    if description.preprocessing is not None and not {PREPROCESSOR_FILE, PROCESSOR_FILE} & writers.keys():
+        writers[PREPROCESSOR_FILE] = _json(description.preprocessing)
+    for name in writers:
+        if (target / name).exists():
+            raise ConfigError(f"{target / name}: is there already; name a new or an empty folder")
+    files = atomic_write_folder(target, writers)
+    return Conversion(description.layout, model_class, tuple(files), description.inferred)
 
 
 def format_conversion(conversion: Conversion) -> str:
@@ -127,12 +128,14 @@ def format_conversion(conversion: Conversion) -> str:
     return "\n".join(lines)
 
 
-def _read_kind(path: Path, values: Mapping[str, Any]) -> tuple[ReadableConfig, str]:
+def _read_kind(path: Path, values: Mapping[str, Any], both_towers: bool) -> tuple[ReadableConfig, str]:
     """The configuration, and the class of transformers that it belongs to; of a larger model, the tower's."""
     model_type = str(values.get("model_type"))
     if model_type not in _KINDS:
         inner = values.get("vision_config")
         inner_type = str(inner.get("model_type")) if isinstance(inner, Mapping) else ""
+        if "model_type" not in values and both_towers:
+            inner_type = NAFLEX_MODEL_TYPE if is_naflex_type(inner_type) else FULL_MODEL_TYPE
         model_type = inner_type if inner_type in _KINDS else SiglipVisionConfig.model_type
     kind, model_class = _KINDS[model_type]
     try:
@@ -146,13 +149,17 @@ def _names(description: Description, config: Any) -> dict[str, str]:
     tensors = description.tensors
     if not hasattr(config, "vision_config"):
         return find_vision_tensors(tensors, config)
-    missing = [name for name in _SCALARS if name not in tensors]
-    if missing:
-        raise CheckpointError(f"{tensors.source}: tensor {missing[0]} is missing; the file is incomplete")
+    if "classifier.weight" in tensors and not holds_both_towers(tensors):
+        raise CheckpointError(
+            f"{tensors.source}: holds a classifier and no text tower, which is no layout to be converted: "
+            "transformers opens it as it is, with SiglipForImageClassification"
+        )
+    for name in _SCALARS:
+        find_scalar(tensors, name)
     vision = find_vision_tensors(tensors, config.vision_config)
     text = find_text_tensors(tensors, config.text_config)
     return {
-        **{name: name for name in _SCALARS},
+        **{name: name for name in sorted(_SCALARS)},
         **{f"vision_model.{ours}": stored for ours, stored in vision.items()},
         **{f"text_model.{ours}": stored for ours, stored in text.items()},
     }

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from .backends import choose_backend
+from .checks import as_array
 from .comparison import Comparison, require_one_width
 from .configuration import SiglipConfig
 from .errors import ConfigError
@@ -111,14 +112,14 @@ class SiglipModel:
     @classmethod
     def from_checkpoint(cls: type[Model], checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Model:
         """Build the model from an open checkpoint; see `from_pretrained`."""
-        require_common_space(config)  # before weights are read, which takes longer
+        require_common_space(config, checkpoint.source)  # before weights are read, which takes longer
         comparison = Comparison.from_checkpoint(checkpoint, ops)
         vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
         text = cls.text_class.from_checkpoint(checkpoint, config.text_config, ops)
         return cls(config, vision, text, comparison)
 
     def get_image_features(
-        self, pixel_values: np.ndarray, interpolate_pos_encoding: bool = False, **outputs: bool
+        self, pixel_values: np.ndarray, *, interpolate_pos_encoding: bool = False, **outputs: bool
     ) -> BaseModelOutputWithPooling:
         """Run the vision tower; as in transformers 5, the embedding is the output's ``pooler_output``.
 
@@ -146,9 +147,11 @@ class SiglipModel:
         self,
         input_ids: np.ndarray,
         pixel_values: np.ndarray,
+        *,
         return_loss: bool = False,
         interpolate_pos_encoding: bool = False,
-        **outputs: bool,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> SiglipOutput:
         """Embed images and texts, and compare every image with every text.
 
@@ -160,8 +163,8 @@ class SiglipModel:
             Compute the loss too, for which text i has to belong to image i.
         interpolate_pos_encoding : bool
             As for calling `SiglipVisionModel`.
-        **outputs : bool
-            ``output_hidden_states`` and ``output_attentions`` of both towers.
+        output_hidden_states, output_attentions : bool
+            Of both towers.
 
         Returns
         -------
@@ -174,11 +177,19 @@ class SiglipModel:
         ConfigError
             If the loss is asked for and there are not as many texts as images.
         """
-        vision = self.get_image_features(pixel_values, interpolate_pos_encoding, **outputs)
-        return self._compare(vision, self.get_text_features(input_ids, **outputs), return_loss)
+        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        vision = self.get_image_features(
+            pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **asked
+        )
+        return self._compare(vision, self.get_text_features(input_ids, **asked), return_loss)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """The sigmoid of logits: how sure the model is of each pair; they do not sum to 1.
+
+        Raises
+        ------
+        ConfigError
+            If they are no array of numbers.
 
         Examples
         --------
@@ -187,7 +198,10 @@ class SiglipModel:
         >>> model.probabilities(np.array([[0.0, -1000.0]], np.float32)).tolist()
         [[0.5, 0.0]]
         """
-        return self.comparison.probabilities(logits)
+        numbers = as_array("logits", logits, ConfigError)
+        if numbers.dtype.kind not in "iuf":
+            raise ConfigError(f"logits has dtype {numbers.dtype}; they are numbers")
+        return self.comparison.probabilities(numbers.astype(np.float32, copy=False))
 
     def _compare(
         self, vision: BaseModelOutputWithPooling, text: BaseModelOutputWithPooling, return_loss: bool
@@ -208,7 +222,7 @@ class SiglipModel:
         )
 
 
-def require_common_space(config: SiglipConfig) -> None:
+def require_common_space(config: SiglipConfig, source: object = None) -> None:
     """Refuse towers whose embeddings cannot be compared.
 
     Raises
@@ -228,4 +242,4 @@ def require_common_space(config: SiglipConfig) -> None:
             "the vision tower has no pooling head (vision_use_head is false), so there is no image embedding "
             "to compare with that of a text"
         )
-    require_one_width(vision.hidden_size, text.projection_size)
+    require_one_width(vision.hidden_size, text.projection_size, source)
