@@ -72,8 +72,8 @@ def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
     for number, text in enumerate(texts, 1):
         if text.splitlines() != [text]:
             raise SiglipError(
-                f"text {number} is empty or has a line break: {shown(text)}; the list of texts has one on each "
-                "line and could not hold it, so leave it out or join its lines"
+                f"text {number} is empty or has a line break: {shown(text)}; the list of texts has one on "
+                "each line and could not hold it, so leave it out or join its lines"
             )
     embedder = TextEmbedder.from_pretrained(
         options.model, backend=options.backend, threads=options.threads, revision=options.revision
