@@ -109,7 +109,9 @@ def test_errors_are_one_line_and_status_2(command, photos, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["embed"], ["embed", "a.jpg"], ["inspect"], ["fly"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["embed"], ["embed", "a.jpg"], ["inspect", "--published", "--model", "m"], ["fly"]]
+)
 def test_wrong_usage_is_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
