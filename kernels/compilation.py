@@ -37,6 +37,9 @@ _LOCK = threading.RLock()
 KERNELS: list[Kernel] = []
 """Every kernel of this package that has been imported."""
 
+_EMISSIONS = {"tile": "tile_emission", "integer_tile": "integer_tile_emission"}
+"""Files whose instructions are emitted elsewhere than in `emission`."""
+
 
 def jit_is_disabled() -> bool:
     """Whether ``NUMBA_DISABLE_JIT`` asks for plain Python.
@@ -118,7 +121,7 @@ class Instruction:
         functools.update_wrapper(self, function)
         self._function = function
         self._type: Any = None
-        self._emission = "tile_emission" if function.__module__.endswith(".tile") else "emission"
+        self._emission = _EMISSIONS.get(function.__module__.rpartition(".")[2], "emission")
 
     @property
     def _numba_type_(self) -> Any:

@@ -1,0 +1,207 @@
+"""The compiled matrix product of `quantized_linear`: the loops of `matrix_product` around another tile.
+
+    sums[m, n] = sum_k (q[m, k] + 128) * weight[n, k]
+    out[m, n] = activation((sums[m, n] + correction[n]) * weight_scale[n] * scale[m] + bias[n]) + residual[m, n]
+
+where correction[n] = -128 * sum_k weight[n, k] takes away what the 128 adds. All that stands in the first
+line and in the inner bracket is whole numbers, and so has one result in whatever order it is computed; what
+follows is computed by itself for every element.
+
+Weights are packed as `packing` packs those of float32, four bytes along K for a number.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .activations import IDENTITY, activate
+from .compilation import kernel, part
+from .integer_tile import LARGEST_DEPTH, WORD, ZERO_POINT, integer_tile_of_this_machine, load_sums
+from .integer_tile import multiply_integer_tile
+from .matrix_product import Plan, plan_product
+from .packing import pack_weight, round_up
+from .quantization import words_of
+from .runtime import Runtime
+from .threads import finish_task, next_task, wait_for_tasks
+from .vector import LANES, fma, load, load_part, store, store_part
+from .workspace import aligned_empty
+
+
+class PackedIntegers(NamedTuple):
+    """A quantised affine map in the order of register tiles."""
+
+    panels: np.ndarray
+    """Packed weight, flat, in words"""
+    scale: np.ndarray
+    """(out_features,): of each output feature"""
+    correction: np.ndarray
+    """(out_features rounded up to 16,): 32-bit integers, as words"""
+    bias: np.ndarray
+    """(out_features,), zeros if there is none"""
+    in_features: int
+    out_features: int
+
+
+def pack_integers(
+    runtime: Runtime, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray | None = None
+) -> PackedIntegers:
+    """Pack the weight of a quantised affine map.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    weight : ndarray of int8, shape (out_features, in_features)
+    scale : ndarray of shape (out_features,)
+    bias : ndarray of shape (out_features,), optional
+
+    Raises
+    ------
+    ValueError
+        If sums of so many products may not fit in 32 bits.
+
+    Examples
+    --------
+    >>> packed = pack_integers(Runtime(threads=1), np.ones((2, 3), np.int8), np.ones(2))
+    >>> packed.in_features, packed.out_features, packed.correction.view(np.int32)[:2].tolist()
+    (3, 2, [-384, -384])
+    """
+    out_features, in_features = weight.shape
+    if in_features > LARGEST_DEPTH:
+        raise ValueError(f"the weight has {in_features} columns; sums are exact up to {LARGEST_DEPTH}")
+    words = words_of(in_features)
+    padded = np.zeros((out_features, words * WORD), np.int8)
+    padded[:, :in_features] = weight
+    tile = integer_tile_of_this_machine()
+    panels = aligned_empty(round_up(out_features, LANES) * words)
+    panel_count = -(-out_features // tile.columns)
+    source = padded.view(np.float32).reshape(-1)
+    runtime.run(pack_weight, source, panels, out_features, words, tile.columns, panel_count)
+    correction = np.zeros(round_up(out_features, LANES), np.int32)
+    correction[:out_features] = -ZERO_POINT * padded.sum(axis=1, dtype=np.int32)
+    bias = np.zeros(out_features, np.float32) if bias is None else np.array(bias, np.float32)
+    return PackedIntegers(
+        panels, np.array(scale, np.float32), correction.view(np.float32), bias, in_features, out_features
+    )
+
+
+def plan_integer_product(rows: int, in_features: int, out_features: int, threads: int) -> Plan:
+    """Cut a product into tasks, with words for numbers.
+
+    Examples
+    --------
+    >>> plan = plan_integer_product(196, 3072, 768, threads=2)
+    >>> plan.row_size, plan.row_blocks, plan.depth
+    (768, 2, 768)
+    """
+    return plan_product(rows, words_of(in_features), out_features, integer_tile_of_this_machine(), threads)
+
+
+@kernel
+def multiply_integers(
+    rows_of_words: np.ndarray,
+    row_scales: np.ndarray,
+    rows: int,
+    in_features: int,
+    panels: np.ndarray,
+    scale: np.ndarray,
+    correction: np.ndarray,
+    bias: np.ndarray,
+    out_features: int,
+    activation: int,
+    residual: np.ndarray,
+    out: np.ndarray,
+    own: np.ndarray,
+    plan: Plan,
+    progress: np.ndarray,
+    thread: int,
+) -> None:
+    """Multiply packed rows: one task is one block of rows and one panel of weights."""
+    words = (in_features + LANES - 1 & -LANES) // WORD
+    tile_size = plan.tile_rows * plan.columns
+    own_tiles = thread * plan.tiles_size
+    tasks = plan.row_blocks * plan.weight_panels
+    while True:
+        task = next_task(progress, 0, tasks, thread)
+        if task < 0:
+            break
+        row_block, weight_panel = task // plan.weight_panels, task % plan.weight_panels
+        first_panel = row_block * plan.panels_per_block
+        last_panel = min(first_panel + plan.panels_per_block, plan.row_panels)
+        first_feature = weight_panel * plan.columns
+        features = min(plan.columns, out_features - first_feature)
+        vectors = (features + LANES - 1) // LANES
+        weights = first_feature * words
+        for k in range(0, words, plan.depth):
+            steps = min(plan.depth, words - k) // 4
+            # What is needed next lies behind: the next block of K of this panel, or the next panel.
+            ahead = weights + steps * 4 * vectors * LANES
+            for panel in range(first_panel, last_panel):
+                first = panel * plan.tile_rows
+                height = min(plan.tile_rows, rows - first)
+                tile = own_tiles + (panel - first_panel) * tile_size
+                multiply_integer_tile(
+                    height, vectors,
+                    rows_of_words, first * plan.row_size + k * plan.tile_rows,
+                    panels, weights, steps,
+                    own, tile, plan.columns, LANES, k,
+                    panels, max(0, min(ahead, panels.size - 2 * steps * LANES)),
+                )  # fmt: skip
+                ahead += 2 * steps * LANES
+                if k + plan.depth >= words:
+                    _finish_tile(
+                        own, tile, plan.columns, height, row_scales, scale, correction, bias,
+                        first_feature, features, activation, residual, out, first, out_features,
+                    )  # fmt: skip
+            weights += steps * 4 * vectors * LANES
+        finish_task(progress, 0)
+    wait_for_tasks(progress, 0, tasks)
+
+
+@part
+def _finish_tile(
+    own: np.ndarray,
+    tile: int,
+    columns: int,
+    height: int,
+    row_scales: np.ndarray,
+    scale: np.ndarray,
+    correction: np.ndarray,
+    bias: np.ndarray,
+    first_feature: int,
+    features: int,
+    activation: int,
+    residual: np.ndarray,
+    out: np.ndarray,
+    first_row: int,
+    out_features: int,
+) -> None:
+    """Turn the sums of a tile to numbers, add the bias, activate, add the residual, and store the result."""
+    residual_rows = residual.size // out_features
+    whole = features & -LANES
+    rest = features - whole
+    for r in range(height):
+        row_scale = row_scales[first_row + r]
+        target = (first_row + r) * out_features + first_feature
+        added = 0
+        if residual_rows > 0:
+            added = (first_row + r) % residual_rows * out_features + first_feature
+        for j in range(0, whole, LANES):
+            f = first_feature + j
+            y = load_sums(own, tile + r * columns + j, correction, f) * load(scale, f)
+            y = fma(y, row_scale, load(bias, f))
+            if activation != IDENTITY:
+                y = activate(activation, y)
+            if residual_rows > 0:
+                y = y + load(residual, added + j)
+            store(out, target + j, y)
+        if rest:
+            f = first_feature + whole
+            y = load_sums(own, tile + r * columns + whole, correction, f) * load_part(scale, f, rest)
+            y = fma(y, row_scale, load_part(bias, f, rest))
+            if activation != IDENTITY:
+                y = activate(activation, y)
+            if residual_rows > 0:
+                y = y + load_part(residual, added + whole, rest)
+            store_part(out, target + whole, y, rest)
