@@ -23,6 +23,7 @@ from .attention_pooling import (
 )
 from .encoder import PackedEncoder, encoder, encoder_reference, prepare_encoder_reference
 from .encoder_layer import encoder_layer, encoder_layer_reference
+from .integer_product import pack_integers
 from .l2_normalize import l2_normalize, l2_normalize_reference
 from .layer_norm import layer_norm, layer_norm_reference
 from .linear import linear, linear_reference, prepare_linear_reference
@@ -30,6 +31,8 @@ from .mean_pooling import mean_pooling, mean_pooling_reference
 from .packing import pack_linear
 from .patch_embedding import patch_embedding, patch_embedding_reference
 from .position_embedding import position_embedding, position_embedding_reference
+from .quantization import quantize_rows, quantize_rows_reference
+from .quantized_linear import prepare_quantized_linear_reference
 from .runtime import Runtime
 from .sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
 from .similarity import similarity, similarity_reference
@@ -48,6 +51,10 @@ class Backend(NamedTuple):
     """Whether prepared weights are the arrays they were prepared from, and not copies."""
     prepare_linear: Callable[..., Any]
     """(weight, bias) -> prepared weights, once a model is loaded."""
+    quantize_rows: Callable[..., tuple[np.ndarray, np.ndarray]]
+    """(weight) -> int8 weight, scale of each row"""
+    prepare_quantized_linear: Callable[..., Any]
+    """(int8 weight, scale, bias) -> prepared weights"""
     prepare_attention_pooling: Callable[..., Any]
     """(probe, in_projection, out_projection, num_heads) -> prepared weights"""
     prepare_encoder: Callable[..., Any]
@@ -100,6 +107,8 @@ def numpy_backend(threads: int | None = None) -> Backend:
         threads=None,
         keeps_weights=True,
         prepare_linear=prepare_linear_reference,
+        quantize_rows=quantize_rows_reference,
+        prepare_quantized_linear=prepare_quantized_linear_reference,
         prepare_attention_pooling=prepare_attention_pooling_reference,
         prepare_encoder=prepare_encoder_reference,
         linear=linear_reference,
@@ -135,6 +144,8 @@ def numba_backend(threads: int | None = None) -> Backend:
         threads=runtime.threads,
         keeps_weights=False,
         prepare_linear=partial(pack_linear, runtime),
+        quantize_rows=partial(quantize_rows, runtime),
+        prepare_quantized_linear=partial(pack_integers, runtime),
         prepare_attention_pooling=partial(fold_attention_pooling, runtime),
         prepare_encoder=PackedEncoder,
         linear=partial(linear, runtime),

@@ -18,13 +18,13 @@ import numpy as np
 
 from .activations import IDENTITY, activate
 from .compilation import kernel, part
-from .integer_tile import LARGEST_DEPTH, WORD, ZERO_POINT, integer_tile_of_this_machine, load_sums
-from .integer_tile import multiply_integer_tile
+from .integer_tile import LARGEST_DEPTH, WORD, ZERO_POINT, load_sums, multiply_integer_tile
 from .matrix_product import Plan, plan_product
 from .packing import pack_weight, round_up
 from .quantization import words_of
 from .runtime import Runtime
 from .threads import finish_task, next_task, wait_for_tasks
+from .tile import tile_of_this_machine
 from .vector import LANES, fma, load, load_part, store, store_part
 from .workspace import aligned_empty
 
@@ -73,7 +73,7 @@ def pack_integers(
     words = words_of(in_features)
     padded = np.zeros((out_features, words * WORD), np.int8)
     padded[:, :in_features] = weight
-    tile = integer_tile_of_this_machine()
+    tile = tile_of_this_machine()
     panels = aligned_empty(round_up(out_features, LANES) * words)
     panel_count = -(-out_features // tile.columns)
     source = padded.view(np.float32).reshape(-1)
@@ -95,7 +95,7 @@ def plan_integer_product(rows: int, in_features: int, out_features: int, threads
     >>> plan.row_size, plan.row_blocks, plan.depth
     (768, 2, 768)
     """
-    return plan_product(rows, words_of(in_features), out_features, integer_tile_of_this_machine(), threads)
+    return plan_product(rows, words_of(in_features), out_features, tile_of_this_machine(), threads)
 
 
 @kernel
@@ -103,12 +103,7 @@ def multiply_integers(
     rows_of_words: np.ndarray,
     row_scales: np.ndarray,
     rows: int,
-    in_features: int,
-    panels: np.ndarray,
-    scale: np.ndarray,
-    correction: np.ndarray,
-    bias: np.ndarray,
-    out_features: int,
+    weights: PackedIntegers,
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
@@ -118,7 +113,8 @@ def multiply_integers(
     thread: int,
 ) -> None:
     """Multiply packed rows: one task is one block of rows and one panel of weights."""
-    words = (in_features + LANES - 1 & -LANES) // WORD
+    words = (weights.in_features + LANES - 1 & -LANES) // WORD
+    panels = weights.panels
     tile_size = plan.tile_rows * plan.columns
     own_tiles = thread * plan.tiles_size
     tasks = plan.row_blocks * plan.weight_panels
@@ -130,13 +126,13 @@ def multiply_integers(
         first_panel = row_block * plan.panels_per_block
         last_panel = min(first_panel + plan.panels_per_block, plan.row_panels)
         first_feature = weight_panel * plan.columns
-        features = min(plan.columns, out_features - first_feature)
+        features = min(plan.columns, weights.out_features - first_feature)
         vectors = (features + LANES - 1) // LANES
-        weights = first_feature * words
+        here = first_feature * words
         for k in range(0, words, plan.depth):
             steps = min(plan.depth, words - k) // 4
             # What is needed next lies behind: the next block of K of this panel, or the next panel.
-            ahead = weights + steps * 4 * vectors * LANES
+            ahead = here + steps * 4 * vectors * LANES
             for panel in range(first_panel, last_panel):
                 first = panel * plan.tile_rows
                 height = min(plan.tile_rows, rows - first)
@@ -144,17 +140,17 @@ def multiply_integers(
                 multiply_integer_tile(
                     height, vectors,
                     rows_of_words, first * plan.row_size + k * plan.tile_rows,
-                    panels, weights, steps,
+                    panels, here, steps,
                     own, tile, plan.columns, LANES, k,
                     panels, max(0, min(ahead, panels.size - 2 * steps * LANES)),
                 )  # fmt: skip
                 ahead += 2 * steps * LANES
                 if k + plan.depth >= words:
                     _finish_tile(
-                        own, tile, plan.columns, height, row_scales, scale, correction, bias,
-                        first_feature, features, activation, residual, out, first, out_features,
+                        own, tile, plan.columns, height, row_scales, weights, first_feature, features,
+                        activation, residual, out, first,
                     )  # fmt: skip
-            weights += steps * 4 * vectors * LANES
+            here += steps * 4 * vectors * LANES
         finish_task(progress, 0)
     wait_for_tasks(progress, 0, tasks)
 
@@ -166,18 +162,16 @@ def _finish_tile(
     columns: int,
     height: int,
     row_scales: np.ndarray,
-    scale: np.ndarray,
-    correction: np.ndarray,
-    bias: np.ndarray,
+    weights: PackedIntegers,
     first_feature: int,
     features: int,
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
     first_row: int,
-    out_features: int,
 ) -> None:
     """Turn the sums of a tile to numbers, add the bias, activate, add the residual, and store the result."""
+    scale, correction, bias, out_features = weights.scale, weights.correction, weights.bias, weights.out_features
     residual_rows = residual.size // out_features
     whole = features & -LANES
     rest = features - whole

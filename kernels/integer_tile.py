@@ -4,7 +4,7 @@
 
 A *word* is four bytes, neighbours along K, in the place of a float32. With words for numbers everything
 that `tile` and `packing` say of memory order holds here too, and arrays of words are float32 arrays,
-whose bits nobody looks at as floats. One instruction multiplies the four pairs of two words and adds them
+whose bits nobody looks at as floats. The tile has the same shape, too. One instruction multiplies the four pairs of two words and adds them
 to a sum of 32 bits; sums are exact while K is at most `LARGEST_DEPTH`.
 
 ===========  =====================================================  ======================================
@@ -26,8 +26,8 @@ import functools
 
 import numpy as np
 
-from .compilation import instruction, jit_is_disabled
-from .tile import AVX2, BLOCK, NEON, PORTABLE, Tile
+from .compilation import instruction
+from .tile import BLOCK, tile_of_this_machine
 from .vector import LANES, Vector
 
 WORD = 4
@@ -39,8 +39,6 @@ ZERO_POINT = 128
 LARGEST_DEPTH = (2**31 - 1) // (255 * 127)
 """So many products of 255 and 127 still fit in 32 bits: 66311."""
 
-AVX512 = Tile(8, 3)
-
 
 @functools.cache
 def processor_features() -> frozenset[str]:
@@ -50,25 +48,6 @@ def processor_features() -> frozenset[str]:
     triple, _, features = cpu_target.target_context.codegen().magic_tuple()
     enabled = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
     return frozenset(enabled | {triple.partition("-")[0]})
-
-
-@functools.cache
-def integer_tile_of_this_machine() -> Tile:
-    """The tile for the processor that Numba compiles for.
-
-    Examples
-    --------
-    >>> integer_tile_of_this_machine() in (AVX512, AVX2, NEON, PORTABLE)
-    True
-    """
-    if jit_is_disabled():
-        return AVX512
-    features = processor_features()
-    if "avx512f" in features:
-        return AVX512
-    if "avx2" in features:
-        return AVX2
-    return NEON if features & {"aarch64", "arm64"} else PORTABLE
 
 
 @instruction
@@ -89,7 +68,7 @@ def multiply_integer_tile(
     ahead_index: int,
 ) -> None:
     """Multiply one tile; operands are those of `tile.multiply_tile`, in words."""
-    panel_rows, depth, width = integer_tile_of_this_machine().rows, 4 * steps, vectors * LANES
+    panel_rows, depth, width = tile_of_this_machine().rows, 4 * steps, vectors * LANES
     rows = min(rows, panel_rows)
     blocks = -(-depth // BLOCK)
     left = a[a_index : a_index + blocks * panel_rows * BLOCK].view(np.uint8)

@@ -13,7 +13,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from .emission import BYTE, FLOATS, INTS, VECTOR, address_of, call_llvm, emit_load, shuffle
-from .integer_tile import WORD, integer_tile_of_this_machine, processor_features
+from .integer_tile import WORD, processor_features
+from .tile import tile_of_this_machine
 from .tile_emission import define_tile
 from .vector import LANES
 
@@ -96,7 +97,7 @@ def _emit_bytes(builder: Any, a: Any, b: Any, total: Any) -> Any:
     return total
 
 
-multiply_integer_tile = define_tile(integer_tile_of_this_machine, _emit_dot)
+multiply_integer_tile = define_tile(tile_of_this_machine, _emit_dot)
 
 
 @intrinsic

@@ -188,12 +188,7 @@ def quantized_linear(
         runtime.empty(plan.packed_size),
         runtime.empty(rows),
         rows,
-        weights.in_features,
-        weights.panels,
-        weights.scale,
-        weights.correction,
-        weights.bias,
-        weights.out_features,
+        weights,
         activation_code(activation),
         added,
         out.reshape(-1),
@@ -210,12 +205,7 @@ def _quantize_and_multiply(
     packed: np.ndarray,
     scales: np.ndarray,
     rows: int,
-    in_features: int,
-    panels: np.ndarray,
-    scale: np.ndarray,
-    correction: np.ndarray,
-    bias: np.ndarray,
-    out_features: int,
+    weights: PackedIntegers,
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
@@ -225,11 +215,8 @@ def _quantize_and_multiply(
     thread: int,
 ) -> None:
     """One kernel after the other."""
+    row_size, panel_rows = plan.row_size, plan.tile_rows
     zero_point = np.int64(ZERO_POINT)
-    quantize(
-        x, in_features, zero_point, packed, plan.row_size, plan.tile_rows, scales, progress, thread
-    )
-    multiply_integers(
-        packed, scales, rows, in_features, panels, scale, correction, bias, out_features,
-        activation, residual, out, own, plan, progress[counters_of_a_kernel(progress[0]) :], thread,
-    )  # fmt: skip
+    quantize(x, weights.in_features, zero_point, packed, row_size, panel_rows, scales, progress, thread)
+    rest = progress[counters_of_a_kernel(progress[0]) :]
+    multiply_integers(packed, scales, rows, weights, activation, residual, out, own, plan, rest, thread)
