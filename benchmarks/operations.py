@@ -4,33 +4,33 @@
 
 For each operation of the registry, at the shapes it has in base-patch16-224, base-patch16-512 and
 so400m-patch14-384: the compiled form is checked against the NumPy reference, and then takes turns with
-the same operation in torch, with NumPy's matrix product, and with the loops of `peaks`, so that a drift of
-the machine meets all of them. Shown are medians and minima over the rounds; ratios and shares of a peak are
-medians of what was measured within one round. What compilation takes is measured apart, with nothing on
-disk.
+the same operation in torch, with NumPy's matrix product, each in a process of its own, and with the loops
+of `peaks`, so that a drift of the machine meets all of them. Shown are medians and minima over the rounds;
+ratios and shares of a peak are medians of what was measured within one round. What compilation takes is
+measured apart, with nothing on disk.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import describe_machine, short_name
-from peaks import Peaks
 from report import operations_table, operations_tables
 from result_files import RESULTS, write_results
+from worker_process import WorkerProcess
 
 from numpy_siglip.kernels.registry import OPS, Op
-from numpy_siglip.kernels.runtime import Runtime
-from numpy_siglip.kernels.sampling import Sampler
 from numpy_siglip.kernels.threads import available_threads
 
 DEFAULT_ROUNDS = 15
@@ -41,14 +41,11 @@ _PAUSE = 0.15
 """Seconds between turns: threads of torch and of NumPy's BLAS go on spinning for a while after a call, and
 whoever comes next would run on what they leave."""
 
-_TURN = 0.03
-"""Seconds that a turn lasts at least; the shortest of its calls counts."""
-
 _MEMORY_BOUND_INTENSITY = 4
 """Flops a byte below which an operation is set against the copy loop and not against multiply-adds."""
 
 
-def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> dict[str, Any]:
+def measure(op: Op, name: str, workers: Mapping[str, WorkerProcess], rounds: int) -> dict[str, Any]:
     """Check one operation at the shape of one model, and time it in turns with others.
 
     Parameters
@@ -56,8 +53,8 @@ def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> d
     op : Op
     name : str
         A key of ``op.model_shapes``.
-    runtime : Runtime
-    peaks : Peaks
+    workers : mapping of str to WorkerProcess
+        ``compiled`` and, as far as they are installed, ``torch`` and ``numpy``.
     rounds : int
 
     Returns
@@ -65,28 +62,22 @@ def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> d
     dict
         As `report.operations_table` reads it: seconds and peaks of each round, and what follows from them.
     """
-    shape = op.model_shapes[name]
-    cost = op.cost(**shape)
-    plain = op.operands(Sampler(seed=0), **shape)
-    operands = op.operands(Sampler(seed=0, runtime=runtime), **shape)
-    error = _difference(op.compiled(runtime, **operands), op.reference(**plain))
-    contestants: dict[str, Callable[[], Any]] = {"ours": lambda: op.compiled(runtime, **operands)}
-    torch_call = _torch(op.name, plain, runtime.threads)
-    if torch_call is not None:
-        contestants["torch"] = torch_call
-    if op.name == "linear":
-        x, transposed = plain["x"], plain["weights"].weight.T
-        contestants["numpy"] = lambda: x @ transposed
-    seconds: dict[str, list[float]] = {who: [] for who in contestants}
-    peak: list[float] = []
+    cost = op.cost(**op.model_shapes[name])
     memory_bound = cost.flops < _MEMORY_BOUND_INTENSITY * cost.bytes
+    prepare = {"command": "prepare", "operation": op.name, "shape": name}
+    prepared = {who: worker.ask(prepare) for who, worker in workers.items()}
+    error = prepared["compiled"]["error"]
+    seconds: dict[str, list[float]] = {who: [] for who, answer in prepared.items() if answer["runs"]}
+    peak: list[float] = []
     for _ in range(rounds):
         time.sleep(_PAUSE)
-        peak.append(peaks.gigabytes() if memory_bound else peaks.gflops())
-        for who, call in contestants.items():
+        loop = "gigabytes" if memory_bound else "gflops"
+        peak.append(workers["compiled"].ask({"command": loop})["rate"])
+        for who in seconds:
             time.sleep(_PAUSE)
-            seconds[who].append(_turn(call))
-    rates = [(cost.bytes if memory_bound else cost.flops) / each / 1e9 for each in seconds["ours"]]
+            seconds[who].append(workers[who].ask({"command": "turn"})["seconds"])
+    ours = seconds["compiled"]
+    rates = [(cost.bytes if memory_bound else cost.flops) / each / 1e9 for each in ours]
     return {
         "operation": op.name,
         "shape": name,
@@ -94,50 +85,17 @@ def measure(op: Op, name: str, runtime: Runtime, peaks: Peaks, rounds: int) -> d
         "bytes": cost.bytes,
         "error": error,
         "unit": "GB/s" if memory_bound else "GFLOP/s",
-        "median_seconds": float(np.median(seconds["ours"])),
-        "least_seconds": min(seconds["ours"]),
+        "median_seconds": float(np.median(ours)),
+        "least_seconds": min(ours),
         "rate": float(np.median(rates)),
         "share_of_peak": float(np.median(np.divide(rates, peak))),
         "ratios": {
-            who: float(np.median(np.divide(seconds["ours"], times)))
+            who: float(np.median(np.divide(ours, times)))
             for who, times in seconds.items()
-            if who != "ours"
+            if who != "compiled"
         },
         "rounds": {"peak": peak, "seconds": seconds},
     }
-
-
-def _turn(call: Callable[[], Any]) -> float:
-    """Shortest time of some calls, after one that is not counted."""
-    call()
-    end, best = time.perf_counter() + _TURN, np.inf
-    while True:
-        start = time.perf_counter()
-        call()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > end:
-            return best
-
-
-def _difference(ours: Any, theirs: Any) -> float:
-    """Largest difference, relative to the largest magnitude; infinite if something is not finite."""
-    if isinstance(ours, tuple):
-        pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None]
-        return max(_difference(a, b) for a, b in pairs)
-    difference = np.abs(ours.astype(np.float64) - theirs).max() / np.abs(theirs).max()
-    return float(difference) if np.isfinite(difference) else np.inf
-
-
-def _torch(name: str, operands: dict[str, Any], threads: int) -> Callable[[], Any] | None:
-    try:
-        import torch
-    except ImportError:
-        return None
-    from torch_operations import torch_operation
-
-    torch.set_num_threads(threads)
-    return torch_operation(name, operands)
 
 
 def _options() -> argparse.Namespace:
@@ -153,24 +111,30 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Measure, print a table and write the results."""
     options = _options()
-    runtime = Runtime(options.threads or available_threads())
+    threads = options.threads or available_threads()
+    kinds = ["compiled", *(kind for kind in ("torch", "numpy") if importlib.util.find_spec(kind))]
+    if "torch" not in kinds:
+        print("torch is left out: pip install torch", file=sys.stderr)
     results: dict[str, Any] = {
         "benchmark": "operations",
         "complete": not (options.operations or options.shapes),
         **describe_machine(),
-        "threads": runtime.threads,
+        "threads": threads,
         "compile_seconds": _compile_seconds(),
         "operations": [],
     }
-    peaks = Peaks(runtime)
-    for op in OPS:
-        if options.operations and op.name not in options.operations:
-            continue
-        for name in op.model_shapes:
-            if options.shapes in name:
-                row = measure(op, name, runtime, peaks, options.rounds)
-                results["operations"].append(row)
-                print(operations_table([row]).splitlines()[-1], file=sys.stderr)
+    with ExitStack() as stack:
+        workers = {kind: stack.enter_context(_worker(kind, threads)) for kind in kinds}
+        for worker in workers.values():
+            worker.answer()  # that it is ready
+        for op in OPS:
+            if options.operations and op.name not in options.operations:
+                continue
+            for name in op.model_shapes:
+                if options.shapes in name:
+                    row = measure(op, name, workers, options.rounds)
+                    results["operations"].append(row)
+                    print(operations_table([row]).splitlines()[-1], file=sys.stderr)
     print(operations_tables(results))
     if results["complete"] or options.output:
         folder = options.output or RESULTS
@@ -184,6 +148,13 @@ def main() -> int:
         print(f"beyond {TOLERANCE:g} of the reference: {', '.join(wrong)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _worker(kind: str, threads: int) -> WorkerProcess:
+    # What a BLAS library takes for the number of its threads has to be set before it is loaded.
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    script = Path(__file__).parent / "operation_worker.py"
+    return WorkerProcess(script, [kind, str(threads)], dict.fromkeys(names, str(threads)))
 
 
 def _compile_seconds() -> float:

@@ -70,6 +70,13 @@ def serve(name: str, folder: Path, batch: int, threads: int, commands: TextIO, a
             answer(seconds=times, peak_memory=peak_memory())
 
 
+def answer_channel() -> TextIO:
+    """Standard output for answers alone: what libraries print goes to standard error from now on."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
 def pixels_file(folder: Path, batch: int) -> Path:
     """Where the pixel values of a batch of this size lie."""
     return folder / f"pixel_values_{batch}.npy"
@@ -90,7 +97,4 @@ def peak_memory() -> int:
 
 
 if __name__ == "__main__":
-    # Libraries that print must not print among the answers.
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.stdin, channel)
+    serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.stdin, answer_channel())

@@ -98,7 +98,7 @@ def softmax_rows(
     x: np.ndarray, out: np.ndarray, own: np.ndarray, width: int, progress: np.ndarray, thread: int
 ) -> None:
     """Take some rows a task, through a copy of a thread's own in which vectors of the rows alternate."""
-    vectors = (width + LANES - 1) // LANES
+    vectors, whole = (width + LANES - 1) // LANES, width // LANES
     step = _ROWS_OF_TASK * LANES
     place = thread * step * (vectors + ROOM_OF_A_ROW)
     room = place + vectors * step
@@ -111,9 +111,11 @@ def softmax_rows(
         first = task * _ROWS_OF_TASK
         rows = min(_ROWS_OF_TASK, count - first)
         for r in range(rows):
-            for v in range(vectors):
-                numbers = load_part(x, (first + r) * width + v * LANES, min(LANES, width - v * LANES))
-                store(own, place + v * step + r * LANES, numbers)
+            source, target = (first + r) * width, place + r * LANES
+            for v in range(whole):
+                store(own, target + v * step, load(x, source + v * LANES))
+            if whole < vectors:
+                store(own, target + whole * step, load_part(x, source + whole * LANES, width - whole * LANES))
         exclude_lanes(own, place + (vectors - 1) * step, rows, width - (vectors - 1) * LANES)
         start_softmax(own, room, rows)
         raise_maxima(own, place, step, vectors, room, rows)
@@ -121,9 +123,12 @@ def softmax_rows(
         exponentials(own, place, step, vectors, room, rows)
         for r in range(rows):
             scale = scale_of_row(own, room, r)
-            for v in range(vectors):
-                weights = load(own, place + v * step + r * LANES) * scale
-                store_part(out, (first + r) * width + v * LANES, weights, min(LANES, width - v * LANES))
+            source, target = place + r * LANES, (first + r) * width
+            for v in range(whole):
+                store(out, target + v * LANES, load(own, source + v * step) * scale)
+            if whole < vectors:
+                last = load(own, source + whole * step) * scale
+                store_part(out, target + whole * LANES, last, width - whole * LANES)
         finish_task(progress, 0)
     wait_for_tasks(progress, 0, tasks)
 

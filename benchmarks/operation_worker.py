@@ -1,0 +1,122 @@
+"""One way to compute operations, in a process of its own.
+
+    python benchmarks/operation_worker.py compiled | torch | numpy THREADS
+
+Commands and answers are lines of JSON, as in `worker`:
+
+    <- {"ready": true}
+    -> {"command": "prepare", "operation": "linear", "shape": "base-patch16-224 fc1"}
+    <- {"runs": true, "error": 1.3e-7}      whether it has this operation; compared with the reference by ours
+    -> {"command": "turn"}
+    <- {"seconds": 0.0031}                  the shortest of some calls
+    -> {"command": "gflops"}                of the compiled one: the loops of `peaks`; also "gigabytes"
+    <- {"rate": 391.2}
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import numpy as np
+from worker import answer_channel
+
+from numpy_siglip.kernels.registry import OPS
+from numpy_siglip.kernels.runtime import Runtime
+from numpy_siglip.kernels.sampling import Sampler
+
+_WARM_UP, _TURN = 0.1, 0.05
+"""Seconds of calls that do not count, in which threads find their processors again after a pause, and
+seconds of a turn; the shortest of its calls counts."""
+
+
+def serve(kind: str, threads: int, commands: TextIO, answers: TextIO) -> None:
+    """Obey until the commands end.
+
+    Parameters
+    ----------
+    kind : str
+        ``compiled``, ``torch`` or ``numpy``.
+    threads : int
+    commands, answers : text file
+    """
+
+    def answer(**values: Any) -> None:
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
+
+    peaks: Any = None
+    runtime = Runtime(threads)
+    if kind == "compiled":
+        from peaks import Peaks
+
+        peaks = Peaks(runtime)
+    call: Callable[[], Any] | None = None
+    answer(ready=True)
+    for line in commands:
+        command = json.loads(line)
+        if command["command"] == "prepare":
+            call, error = _prepare(kind, command["operation"], command["shape"], runtime)
+            answer(runs=call is not None, error=error)
+        elif command["command"] == "turn":
+            assert call is not None
+            answer(seconds=_turn(call))
+        else:
+            answer(rate=getattr(peaks, command["command"])())
+
+
+def _prepare(
+    kind: str, operation: str, shape: str, runtime: Runtime
+) -> tuple[Callable[[], Any] | None, float | None]:
+    """A call of the operation, and how far its result is from the reference's, if it is ours."""
+    (op,) = (op for op in OPS if op.name == operation)
+    plain = op.operands(Sampler(seed=0), **op.model_shapes[shape])
+    if kind == "compiled":
+        operands = op.operands(Sampler(seed=0, runtime=runtime), **op.model_shapes[shape])
+        error = difference(op.compiled(runtime, **operands), op.reference(**plain))
+        return (lambda: op.compiled(runtime, **operands)), error
+    if kind == "torch":
+        import torch
+        from torch_operations import torch_operation
+
+        torch.set_num_threads(runtime.threads)
+        return torch_operation(operation, plain), None
+    if operation != "linear":
+        return None, None
+    x, transposed = plain["x"], plain["weights"].weight.T
+    return (lambda: x @ transposed), None
+
+
+def difference(ours: Any, theirs: Any) -> float:
+    """Largest difference, relative to the largest magnitude; infinite if something is not finite.
+
+    Examples
+    --------
+    >>> difference(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    0.5
+    """
+    if isinstance(ours, tuple):
+        pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None]
+        return max(difference(a, b) for a, b in pairs)
+    largest = np.abs(ours.astype(np.float64) - theirs).max() / np.abs(theirs).max()
+    return float(largest) if np.isfinite(largest) else np.inf
+
+
+def _turn(call: Callable[[], Any]) -> float:
+    """Shortest time of some calls."""
+    begin, best = time.perf_counter(), np.inf
+    while True:
+        start = time.perf_counter()
+        call()
+        now = time.perf_counter()
+        if now - begin > _WARM_UP:
+            best = min(best, now - start)
+        if now - begin > _WARM_UP + _TURN and best < np.inf:
+            return best
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]), sys.stdin, answer_channel())
