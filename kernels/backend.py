@@ -7,7 +7,7 @@ computed. Adding a backend is adding one filling to ``BACKENDS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -47,6 +47,11 @@ class Backend(NamedTuple):
     name: str
     threads: int | None
     """How many threads an operation uses; None where that is not ours to say."""
+    dtype: str
+    """Of ``DTYPES``: what the linear maps of encoder layers are computed in. It is for whoever prepares weights
+    to ask for; operations go by the weights they get."""
+    float32_layers: tuple[str, ...]
+    """Names of what is to stay in float32 all the same, as that one knows it."""
     keeps_weights: bool
     """Whether prepared weights are the arrays they were prepared from, and not copies."""
     prepare_linear: Callable[..., Any]
@@ -105,6 +110,8 @@ def numpy_backend(threads: int | None = None) -> Backend:
     return Backend(
         name="numpy",
         threads=None,
+        dtype="float32",
+        float32_layers=(),
         keeps_weights=True,
         prepare_linear=prepare_linear_reference,
         quantize_rows=quantize_rows_reference,
@@ -142,6 +149,8 @@ def numba_backend(threads: int | None = None) -> Backend:
     return Backend(
         name="numba",
         threads=runtime.threads,
+        dtype="float32",
+        float32_layers=(),
         keeps_weights=False,
         prepare_linear=partial(pack_linear, runtime),
         quantize_rows=partial(quantize_rows, runtime),
@@ -167,9 +176,16 @@ def numba_backend(threads: int | None = None) -> Backend:
 
 BACKENDS: dict[str, Callable[[int | None], Backend]] = {"numba": numba_backend, "numpy": numpy_backend}
 DEFAULT_BACKEND = "numba"
+DTYPES = ("float32", "int8")
+DEFAULT_DTYPE = "float32"
 
 
-def get_backend(name: str = DEFAULT_BACKEND, threads: int | None = None) -> Backend:
+def get_backend(
+    name: str = DEFAULT_BACKEND,
+    threads: int | None = None,
+    dtype: str = DEFAULT_DTYPE,
+    float32_layers: Sequence[str] = (),
+) -> Backend:
     """The table of operations of this name.
 
     Parameters
@@ -178,11 +194,15 @@ def get_backend(name: str = DEFAULT_BACKEND, threads: int | None = None) -> Back
         A key of ``BACKENDS``.
     threads : int, optional
         Threads of one call, by default as many as this process may use.
+    dtype : str
+        One of ``DTYPES``.
+    float32_layers : sequence of str
+        What stays in float32 with another dtype.
 
     Raises
     ------
     ValueError
-        If there is no such backend, or it cannot use that many threads.
+        If there is no such backend or dtype, or the backend cannot use that many threads.
 
     Examples
     --------
@@ -195,4 +215,6 @@ def get_backend(name: str = DEFAULT_BACKEND, threads: int | None = None) -> Back
     """
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}; there are: {', '.join(sorted(BACKENDS))}")
-    return BACKENDS[name](threads)
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; there are: {', '.join(DTYPES)}")
+    return BACKENDS[name](threads)._replace(dtype=dtype, float32_layers=tuple(float32_layers))

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .checkpoint import TensorEntry
-from .errors import CheckpointError
+from .checkpoint import SCALE_SUFFIX, TensorEntry
+from .errors import CheckpointError, ConfigError
 from .kernels.backend import Backend
 from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
 from .kernels.linear import LinearWeights
@@ -37,6 +37,9 @@ class Tensors(Protocol):
 
     def tensor(self, name: str) -> np.ndarray:
         """The numbers of a tensor in float32."""
+
+    def stored(self, name: str) -> np.ndarray:
+        """The numbers of a tensor as they are stored."""
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32: (...) -> (..., columns)."""
@@ -159,7 +162,8 @@ def find_tensors(
     inside = [name[len(prefix) :] for name in checkpoint if name.startswith(prefix)]
     if not prefix:  # nothing sets the tower apart from other parts but the names of its own parts
         inside = [name for name in inside if name.startswith(layout.roots)]
-    known = _IGNORED | expected.keys()
+    scales = {name + SCALE_SUFFIX for name in expected if checkpoint[prefix + name].dtype == "I8"}
+    known = _IGNORED | expected.keys() | scales
     unexpected = [name for name in inside if name not in known and not name.startswith(left_out or ("\0",))]
     if unexpected:
         raise CheckpointError(
@@ -207,6 +211,12 @@ class TowerReader:
         self.ops = ops
         self._checkpoint = checkpoint
         self._names = names
+        for layer in ops.float32_layers:
+            if not any(f".{layer}." in f".{name}" for name in checkpoint):
+                raise ConfigError(
+                    f"float32_layers names {layer}, and there is no such layer; a name is for example "
+                    "encoder.layers.0.mlp.fc1"
+                )
 
     def tensor(self, name: str) -> np.ndarray:
         """A tensor in float32."""
@@ -242,21 +252,64 @@ class TowerReader:
         return self.ops.prepare_encoder(layers)
 
     def _encoder_layer(self, name: str) -> EncoderLayerWeights:
+        # self_attn.{q,k,v}_proj, each (D, D), become one map with the rows of q, then k, then v.
+        projections = [f"{name}.self_attn.{projection}_proj" for projection in "qkv"]
         return EncoderLayerWeights(
             layer_norm1=self.layer_norm(f"{name}.layer_norm1"),
-            query_key_value=self._stacked(f"{name}.self_attn", ("q_proj", "k_proj", "v_proj")),
-            out_proj=self.linear(f"{name}.self_attn.out_proj"),
+            query_key_value=self._layer_map(*projections),
+            out_proj=self._layer_map(f"{name}.self_attn.out_proj"),
             layer_norm2=self.layer_norm(f"{name}.layer_norm2"),
-            fc1=self.linear(f"{name}.mlp.fc1"),
-            fc2=self.linear(f"{name}.mlp.fc2"),
+            fc1=self._layer_map(f"{name}.mlp.fc1"),
+            fc2=self._layer_map(f"{name}.mlp.fc2"),
         )
 
-    def _stacked(self, name: str, projections: tuple[str, ...]) -> Any:
-        # self_attn.{q,k,v}_proj, each (D, D), become one map with the rows of q, then k, then v.
-        weight = np.concatenate([self.tensor(f"{name}.{p}.weight") for p in projections])
-        self.release(*(f"{name}.{p}.weight" for p in projections))
-        bias = np.concatenate([self.tensor(f"{name}.{p}.bias") for p in projections])
-        return self.ops.prepare_linear(weight, bias)
+    def _layer_map(self, *names: str) -> Any:
+        """A map of a layer, of several whose results are wanted side by side, prepared in its dtype."""
+        bias = _stack([self.tensor(f"{name}.bias") for name in names])
+        if all(self._is_quantised(name) for name in names):
+            parts = [self._quantised(f"{name}.weight") for name in names]
+            weight, scale = (_stack(list(arrays)) for arrays in zip(*parts, strict=True))
+            try:
+                prepared = self.ops.prepare_quantized_linear(weight, scale, bias)
+            except ValueError as cause:
+                raise CheckpointError(f"{self._checkpoint.source}: tensor {names[0]}.weight: {cause}") from None
+        else:
+            prepared = self.ops.prepare_linear(_stack([self.tensor(f"{name}.weight") for name in names]), bias)
+        self.release(*(f"{name}.weight" for name in names))
+        return prepared
+
+    def _is_quantised(self, name: str) -> bool:
+        """Whether a map is, or is to be."""
+        stored = self._names[f"{name}.weight"]
+        if self._checkpoint[stored].dtype == "I8":
+            return True
+        names = (f"{name}.", stored)
+        kept = any(full.startswith(f"{layer}.") for layer in self.ops.float32_layers for full in names)
+        return self.ops.dtype == "int8" and not kept
+
+    def _quantised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A weight as integers, and the scale of each output feature."""
+        stored = self._names[name]
+        if self._checkpoint[stored].dtype == "I8":
+            weight = self._checkpoint.stored(stored)
+            scale = self._checkpoint.tensor(stored + SCALE_SUFFIX)
+            if scale.shape != weight.shape[:1]:
+                raise CheckpointError(
+                    f"{self._checkpoint.source}: tensor {stored}{SCALE_SUFFIX} has shape {scale.shape}; it must "
+                    f"be {weight.shape[:1]}: quantise the model again"
+                )
+        else:
+            weight, scale = self.ops.quantize_rows(self.tensor(name))
+        if not np.isfinite(scale).all():
+            raise CheckpointError(
+                f"{self._checkpoint.source}: tensor {stored} holds NaN or infinity, which cannot be quantised; "
+                "fetch the file again, or leave dtype at float32"
+            )
+        return weight, scale
+
+
+def _stack(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
 
 
 def _find_prefix(checkpoint: Tensors, layout: TowerLayout) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import SiglipError
 from ..progress import write_line
-from .arguments import Commands, add_backend, add_model, add_texts, read_texts
+from .arguments import Commands, add_backend, add_dtype, add_model, add_texts, read_texts
 from .image_files import add_images, embed_image_files, status_of
 from .output import INTERRUPTED, SOME_FAILED, SUCCESS
 
@@ -32,6 +32,7 @@ def add_to(commands: Commands) -> None:
     )
     command.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     add_backend(command)
+    add_dtype(command)
     command.set_defaults(run=run)
 
 
@@ -50,7 +51,11 @@ def _embed_images(options: argparse.Namespace) -> int:
     output: Path = options.output
     check_output(output, paths_file(output))
     embedder = Embedder.from_pretrained(
-        options.model, backend=options.backend, threads=options.threads, revision=options.revision
+        options.model,
+            backend=options.backend,
+            threads=options.threads,
+            dtype=options.dtype,
+            revision=options.revision,
     )
     result = embed_image_files(options, embedder, normalize=options.normalize, quiet=options.quiet)
     if not result.paths:
@@ -72,7 +77,11 @@ def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
         if text.splitlines() != [text]:
             raise SiglipError(f"text {number} is empty or has a line break, and fits no list of texts")
     embedder = TextEmbedder.from_pretrained(
-        options.model, backend=options.backend, threads=options.threads, revision=options.revision
+        options.model,
+            backend=options.backend,
+            threads=options.threads,
+            dtype=options.dtype,
+            revision=options.revision,
     )
     embeddings = embedder.embed_texts(texts, batch_size=options.batch_size, normalize=options.normalize)
     save_text_embeddings(output, embeddings, texts)
