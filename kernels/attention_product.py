@@ -142,19 +142,22 @@ def _score(
     with the values must lie: blocks of 16 keys, in each the rows of the tile.
     """
     tile_floats = plan.tile_rows * LANES
+    depth = (plan.head_dim + 3) // 4
     for panel in range(plan.key_panels):
         begin = share_begin(panel, plan.key_panels, plan.key_vectors)
         vectors = share_begin(panel + 1, plan.key_panels, plan.key_vectors) - begin
+        ahead = (begin + vectors) * LANES * 4 * depth  # the next panel, bit by bit
         for row in range(0, rows, plan.tile_rows):
             height = min(plan.tile_rows, rows - row)
             here = scores + row * LANES * plan.key_vectors + begin * tile_floats
             multiply_tile(
                 height, vectors,
                 own, queries + row * LANES * plan.head_vectors,
-                packed_keys, keys + begin * LANES * (plan.head_dim + 3 & -4), (plan.head_dim + 3) // 4,
+                packed_keys, keys + begin * LANES * 4 * depth, depth,
                 own, here, LANES, tile_floats, 0,
-                packed_keys, keys,
+                packed_keys, keys + min(ahead, plan.key_size - 2 * depth * LANES),
             )  # fmt: skip
+            ahead += 2 * depth * LANES
             if panel == plan.key_panels - 1:
                 lanes = plan.keys - (plan.key_vectors - 1) * LANES
                 exclude_lanes(own, here + (vectors - 1) * tile_floats, height, lanes)
@@ -190,15 +193,28 @@ def _sum_values(
         for panel in range(plan.value_panels):
             begin = share_begin(panel, plan.value_panels, plan.head_vectors)
             vectors = share_begin(panel + 1, plan.value_panels, plan.head_vectors) - begin
+            if panel < plan.value_panels - 1:
+                ahead = _values_at(panel + 1, key, plan)
+            else:
+                ahead = _values_at(0, key + _KEYS_AT_A_TIME, plan)
             for row in range(0, rows, plan.tile_rows):
                 multiply_tile(
                     rows - row, vectors,
                     own, scores + row * LANES * plan.key_vectors + key * plan.tile_rows,
-                    packed_values, values + (begin * padded_keys + key * vectors) * LANES, steps,
+                    packed_values, values + _values_at(panel, key, plan), steps,
                     own, results + row * LANES * plan.head_vectors + begin * tile_floats,
                     LANES, tile_floats, key,
-                    packed_values, values,
+                    packed_values, values + max(0, min(ahead, plan.value_size - 2 * steps * LANES)),
                 )  # fmt: skip
+                ahead += 2 * steps * LANES
+
+
+@part
+def _values_at(panel: int, key: int, plan: AttentionPlan) -> int:
+    """Where in the packed values of a head those of a panel begin, from some key on."""
+    begin = share_begin(panel, plan.value_panels, plan.head_vectors)
+    vectors = share_begin(panel + 1, plan.value_panels, plan.head_vectors) - begin
+    return (begin * (plan.keys + 3 & -4) + key * vectors) * LANES
 
 
 @part

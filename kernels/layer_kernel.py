@@ -89,7 +89,8 @@ def array_at(address: int, size: int) -> np.ndarray:
     """A flat float32 array of what lies at an address."""
     import ctypes
 
-    return np.frombuffer((ctypes.c_float * size).from_address(address), np.float32)
+    memory: Any = (ctypes.c_float * size).from_address(address)
+    return np.frombuffer(memory, np.float32)
 
 
 class Program(NamedTuple):

@@ -1,11 +1,7 @@
-"""Stage-by-stage comparison with transformers on the same checkpoint and the same pixels.
-
-transformers and torch are imported only when a comparison is made.
-"""
+"""Stage-by-stage comparison with transformers on the same checkpoint and the same input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +10,30 @@ import numpy as np
 
 from .backends import choose_backend
 from .checks import is_finite, shown
-from .errors import ConfigError, SiglipError
-from .image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
-from .kernels.backend import DEFAULT_BACKEND
-from .layouts.description import read_preprocessing
-from .naflex_configuration import Siglip2VisionConfig, VisionConfig
+from .comparison import Comparison
+from .configuration import SiglipConfig
+from .errors import ConfigError
+from .kernels.backend import DEFAULT_BACKEND, Backend
+from .naflex_configuration import Siglip2Config, Siglip2VisionConfig, VisionConfig
+from .naflex_model import Siglip2Model
 from .naflex_padding import without_padding
-from .trace import layer_path
+from .siglip import SiglipModel
+from .text import SiglipTextModel
+from .text_weights import TEXT_LAYOUT
+from .transformers_peer import (
+    as_tensors,
+    import_transformers,
+    text_peer,
+    transformers_pixels,
+    transformers_stages,
+    vision_peer,
+    whole_peer,
+)
 from .vision_kinds import VisionFiles, open_vision_model
-from .vision_weights import find_vision_tensors
 
 DEFAULT_TOLERANCE = 1e-4
 _SEED = 0
+_TEXTS = 4
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,9 @@ def validate_model(
 ) -> Validation:
     """Run this package and transformers on the same input and compare every named stage.
 
+    Where the checkpoint holds both towers, seeded tokens are put through the text tower, and the logits are
+    compared too.
+
     Parameters
     ----------
     model : str or Path
@@ -130,22 +141,23 @@ def validate_model(
     >>> from numpy_siglip.validation import validate_model
     >>> validation = validate_model(model_folder)
     >>> validation.first_divergence is None, validation.stages[-1].stage
-    (True, 'head')
+    (True, 'logits_per_image')
     """
     if not is_finite(tolerance) or tolerance < 0:
         raise ConfigError(f"tolerance is {shown(tolerance)}; it must be a number that is not negative")
-    transformers = _import_transformers()
+    transformers = import_transformers()
     ops = choose_backend(backend, threads)
     files = open_vision_model(model, revision)
     ours: Any = files.load_model(ops)
     comparisons: list[StageComparison] = []
     if images:
         inputs: dict[str, np.ndarray] = files.read_processor()[1](images)
-        pixels = _transformers_pixels(transformers, files, images)
+        pixels = transformers_pixels(transformers, files, images)
         comparisons.append(compare_arrays("pixel_values", inputs["pixel_values"], pixels))
     else:
         inputs = _noise(files.config)
-    theirs = transformers_stages(_transformers_model(transformers, files), **inputs)
+    peer = vision_peer(transformers, files)
+    theirs = transformers_stages(peer, **inputs)
 
     def compare(stage: str, array: np.ndarray) -> None:
         if stage in theirs:  # pooling weights, which torch averages over heads, are not
@@ -156,7 +168,39 @@ def validate_model(
 
     with np.errstate(all="ignore"):  # a stage that is not finite is told as such
         ours.trace(**inputs, listener=compare)
+        if _holds_texts(files):
+            comparisons += _compare_texts(transformers, files, ops, ours, peer, inputs)
     return Validation(tuple(comparisons), tolerance)
+
+
+def _holds_texts(files: VisionFiles) -> bool:
+    """Whether the checkpoint is that of both towers."""
+    endings = (TEXT_LAYOUT.mark, "logit_scale", "logit_bias")
+    return all(any(name.endswith(ending) for name in files.checkpoint) for ending in endings)
+
+
+def _compare_texts(
+    transformers: Any, files: VisionFiles, ops: Backend, vision: Any, peer: Any, inputs: dict[str, np.ndarray]
+) -> list[StageComparison]:
+    """Every stage of the text tower on seeded tokens, and the logits of these texts and the images."""
+    import torch
+
+    config = (Siglip2Config if files.is_naflex else SiglipConfig).from_pretrained(files.location)
+    shape = (_TEXTS, config.text_config.max_position_embeddings)
+    ids = np.random.default_rng(_SEED).integers(config.text_config.vocab_size, size=shape)
+    ids[0, shape[1] // 2 :] = 1  # the second half is padding
+    text = SiglipTextModel.from_checkpoint(files.checkpoint, config.text_config, ops)
+    text_model = text_peer(transformers, files, config.text_config)
+    theirs = transformers_stages(text_model, input_ids=ids)
+    found = [
+        compare_arrays(f"text/{stage}", array, theirs[stage]) for stage, array in text.trace(ids).items()
+    ]
+    comparison = Comparison.from_checkpoint(files.checkpoint, ops)
+    model: Any = (Siglip2Model if files.is_naflex else SiglipModel)(config, vision, text, comparison)
+    whole = whole_peer(transformers, files, peer, text_model, comparison)
+    with torch.no_grad():
+        logits = whole(**as_tensors({"input_ids": ids, **inputs})).logits_per_image.numpy()
+    return [*found, compare_arrays("logits_per_image", model(ids, **inputs).logits_per_image, logits)]
 
 
 def _noise(config: VisionConfig) -> dict[str, np.ndarray]:
@@ -173,62 +217,6 @@ def _noise(config: VisionConfig) -> dict[str, np.ndarray]:
         "pixel_attention_mask": np.ones((1, rows * columns), np.int32),
         "spatial_shapes": np.array([[rows, columns]]),
     }
-
-
-def transformers_stages(model: Any, pixel_values: np.ndarray, **others: Any) -> dict[str, np.ndarray]:
-    """Run transformers' vision model and collect the stages that `SiglipVisionModel.trace` names.
-
-    Parameters
-    ----------
-    model : transformers.SiglipVisionModel or Siglip2VisionModel
-        With eager attention, so that it hands out attention weights.
-    pixel_values : ndarray
-    **others
-        What else the model's call takes: other arrays of the image processor, options.
-    """
-    import torch
-
-    stages: dict[str, np.ndarray] = {}
-    handles: list[Any] = []
-
-    def keep(name: str, value: Any) -> None:
-        stages[name] = (value[0] if isinstance(value, tuple) else value).detach().numpy()
-
-    def after(module: Any, name: str) -> None:
-        handles.append(module.register_forward_hook(lambda _m, _i, output: keep(name, output)))
-
-    def before(module: Any, name: str) -> None:
-        handles.append(module.register_forward_pre_hook(lambda _m, inputs: keep(name, inputs)))
-
-    tower = getattr(model, "vision_model", model)  # releases before 5.8 have one level more
-    after(tower.embeddings, "embeddings")
-    for index, layer in enumerate(tower.encoder.layers):
-        path = layer_path(index)
-        after(layer.layer_norm1, f"{path}/layer_norm1")
-        after(layer.self_attn.q_proj, f"{path}/attention/query")
-        after(layer.self_attn.k_proj, f"{path}/attention/key")
-        after(layer.self_attn.v_proj, f"{path}/attention/value")
-        before(layer.self_attn.out_proj, f"{path}/attention/heads")
-        before(layer.layer_norm2, f"{path}/attention")
-        after(layer.layer_norm2, f"{path}/layer_norm2")
-        before(layer.mlp.fc2, f"{path}/mlp/activation")
-        after(layer, path)
-    after(tower.post_layernorm, "post_layernorm")
-    if model.config.vision_use_head:
-        before(tower.head.layernorm, "head/attention")
-        after(tower.head.layernorm, "head/layernorm")
-        after(tower.head, "head")
-    try:
-        with torch.no_grad():
-            inputs = {"pixel_values": pixel_values, **others}
-            tensors = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in inputs.items()}
-            output = model(**tensors, output_attentions=True)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for index, attention in enumerate(output.attentions):
-        stages[f"{layer_path(index)}/attention/weights"] = attention.numpy()
-    return stages
 
 
 def format_validation(validation: Validation) -> str:
@@ -252,54 +240,3 @@ def format_validation(validation: Validation) -> str:
     else:
         lines.append(f"not equal: the first stage beyond {validation.tolerance:g} is {first.stage}")
     return "\n".join(lines)
-
-
-def _import_transformers() -> Any:
-    try:
-        import torch  # noqa: F401  (transformers imports without it, and then has no models)
-        import transformers
-    except ImportError as cause:
-        raise SiglipError(
-            f"{cause.name} is not installed, and validation compares with it: "
-            'pip install "numpy-siglip[validate]" (on Linux install the CPU build of torch first)'
-        ) from cause
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
-
-
-def _transformers_model(transformers: Any, files: VisionFiles) -> Any:
-    """Their model of this configuration, each of its parameters filled from the checkpoint."""
-    import torch
-
-    family = "Siglip2" if files.is_naflex else "Siglip"
-    model_class = getattr(transformers, f"{family}VisionModel")
-    config_class = getattr(transformers, f"{family}VisionConfig")
-    model = model_class._from_config(config_class(**files.config.to_dict()), attn_implementation="eager")
-    prefix = "vision_model." if hasattr(model, "vision_model") else ""  # in releases before 5.8
-    model.load_state_dict(
-        {
-            # A copy, since torch does not take the read-only views of the file.
-            prefix + name: torch.from_numpy(np.array(files.checkpoint.tensor(stored)))
-            for name, stored in find_vision_tensors(files.checkpoint, files.config).items()
-        },
-        strict=True,
-        assign=True,
-    )
-    return model.eval()
-
-
-def _transformers_pixels(transformers: Any, files: VisionFiles, images: list[Any]) -> np.ndarray:
-    from .images import is_path, load_image
-
-    family = "Siglip2" if files.is_naflex else "Siglip"
-    processor_class: Callable[..., Any] = getattr(transformers, f"{family}ImageProcessorPil")
-    folder = files.location if files.location.is_dir() else files.location.parent
-    if any((folder / name).exists() for name in (PREPROCESSOR_FILE, PROCESSOR_FILE)):
-        processor = processor_class.from_pretrained(folder, do_convert_rgb=True)  # type: ignore[attr-defined]
-    else:  # other layouts have none, and what was inferred is given to both
-        inferred = read_preprocessing(files.location)
-        assert inferred is not None  # our own processor was made of it
-        processor = processor_class.from_dict(inferred[1])  # type: ignore[attr-defined]
-    opened = [load_image(image) if is_path(image) else image for image in images]
-    return np.stack(processor(opened)["pixel_values"])

@@ -40,7 +40,7 @@ ORDER = [
     ["vision_tower"],
     ["vision", "text", "naflex"],
     ["siglip", "classification", "vision_kinds", "text_embedder"],
-    ["naflex_model", "safetensors_writer"],
+    ["naflex_model", "safetensors_writer", "transformers_peer"],
     ["inspection", "conversion", "embedder", "validation"],
     ["figure_layout"],
     ["embed_files", "figures"],
@@ -103,9 +103,9 @@ def test_imports_go_one_way(module):
         assert level < 2 + len(folders)
 
 
-@pytest.mark.parametrize("folder", [PACKAGE, PACKAGE / "commands", PACKAGE / "layouts", KERNELS])
+@pytest.mark.parametrize("folder", [PACKAGE, KERNELS, PACKAGE / "commands", PACKAGE / "layouts"])
 def test_nobody_imports_torch_or_transformers_at_the_top(folder):
-    allowed_inside_functions = {"validation.py"}
+    allowed_inside_functions = {"transformers_peer.py", "validation.py"}
     for file in folder.glob("*.py"):
         heavy = {m.partition(".")[0] for _, m in _imports(file)} & {"torch", "transformers"}
         assert not heavy or file.name in allowed_inside_functions

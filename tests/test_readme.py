@@ -11,12 +11,14 @@ REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
 
 
-def test_the_python_examples_run(toy_folder, naflex_folder, photos, capsys):
-    fixed, naflex = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    names = {"model_folder": toy_folder, "naflex_folder": naflex_folder, "photos": photos}
+def test_the_python_examples_run(pair_folder, naflex_folder, photos, capsys):
+    fixed, texts, naflex = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names = {"model_folder": pair_folder, "naflex_folder": naflex_folder, "photos": photos}
     exec(compile(fixed, "README.md", "exec"), names)
     assert capsys.readouterr().out == "(4, 16, 33) (4, 33) 2\n"
     assert names["similarity"].shape == (4, 4)
+    exec(compile(texts, "README.md", "exec"), names)
+    assert capsys.readouterr().out == "(4, 3) (4, 3) (4, 2)\n"
     exec(compile(naflex, "README.md", "exec"), names)
     assert capsys.readouterr().out == "[[8, 8], [6, 10], [6, 9], [7, 9]] (4, 33)\n"
 

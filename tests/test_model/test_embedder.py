@@ -96,7 +96,7 @@ def test_a_stream_is_read_one_batch_at_a_time(embedder, photos):
         calls.append(len(taken))
         return model(pixel_values)
 
-    counting.config = model.config
+    counting.config, counting.ops = model.config, model.ops
     with pytest.raises(RuntimeError, match="third"):
         Embedder(counting, embedder.processor).embed_images(stream(), batch_size=1)
     assert calls == [1, 2]

@@ -238,7 +238,7 @@ def test_the_result_is_a_dictionary_with_attributes_as_in_transformers():
 
 
 def test_arrays_of_other_libraries_are_refused_with_the_step_to_take():
-    with pytest.raises(ConfigError, match=r"torch\.from_numpy\(result\.pixel_values\)"):
+    with pytest.raises(ConfigError, match=r"torch\.from_numpy"):
         SiglipImageProcessor()(_noise("RGB"), return_tensors="pt")
     with pytest.raises(ConfigError, match="return_tensors is 'jax'"):
         SiglipImageProcessor()(_noise("RGB"), return_tensors="jax")

@@ -10,13 +10,12 @@ import transformers
 from checkpoints import TOY, transformers_vision_model
 from safetensors.numpy import load_file, save_file
 
-from numpy_siglip import ConfigError, Siglip2VisionModel, SiglipVisionModel
+from numpy_siglip import ConfigError, Siglip2VisionModel, SiglipTextModel, SiglipVisionModel
 from numpy_siglip.kernels.backend import get_backend
+from numpy_siglip.transformers_peer import transformers_stages, vision_peer
 from numpy_siglip.validation import (
-    _transformers_model,
     compare_arrays,
     format_validation,
-    transformers_stages,
     validate_model,
 )
 from numpy_siglip.vision_kinds import open_vision_model
@@ -75,7 +74,7 @@ def test_the_first_wrong_stage_is_named(broken, stage, toy_folder, monkeypatch):
         return result * np.float32(1.001)
 
     wrong = get_backend("numpy")._replace(**{broken: too_large})
-    monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda *_: wrong)
+    monkeypatch.setattr("numpy_siglip.backends.get_backend", lambda *_: wrong)
     validation = validate_model(toy_folder)
     assert validation.first_divergence.stage == stage
     text = format_validation(validation)
@@ -92,7 +91,7 @@ def test_a_nan_is_a_divergence(toy_folder, monkeypatch):
         return result
 
     wrong = get_backend("numpy")._replace(linear=with_nan)
-    monkeypatch.setattr("numpy_siglip.vision.get_backend", lambda *_: wrong)
+    monkeypatch.setattr("numpy_siglip.backends.get_backend", lambda *_: wrong)
     first = validate_model(toy_folder).first_divergence
     assert first.stage == "encoder/layers/00/attention/query"
     assert first.problem == "not finite in this package"
@@ -154,10 +153,10 @@ def test_the_file_that_was_named_is_the_one_compared(toy_folder, tmp_path, monke
     opened = []
 
     def keep(transformers, files):
-        opened.append(_transformers_model(transformers, files))
+        opened.append(vision_peer(transformers, files))
         return opened[0]
 
-    monkeypatch.setattr("numpy_siglip.validation._transformers_model", keep)
+    monkeypatch.setattr("numpy_siglip.validation.vision_peer", keep)
     validate_model(other)
     theirs = opened[0].state_dict()
     for name, value in load_file(other).items():
@@ -181,13 +180,43 @@ def test_a_tower_without_head_is_compared(tmp_path):
 
 def test_transformers_is_filled_as_it_would_fill_itself(toy_folder):
     """What is read here and handed over is what transformers reads by itself, to the bit."""
-    filled = _transformers_model(transformers, open_vision_model(toy_folder))
+    filled = vision_peer(transformers, open_vision_model(toy_folder))
     expected = transformers.SiglipVisionModel.from_pretrained(toy_folder).state_dict()
     assert filled.state_dict().keys() == expected.keys()
     for name, value in filled.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), expected[name].numpy())
     pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, 44, 44)).astype(np.float32)
-    stages = transformers_stages(filled, pixels)
+    stages = transformers_stages(filled, pixel_values=pixels)
     read = transformers.SiglipVisionModel.from_pretrained(toy_folder, attn_implementation="eager")
-    for name, array in transformers_stages(read, pixels).items():
+    for name, array in transformers_stages(read, pixel_values=pixels).items():
         np.testing.assert_array_equal(stages[name], array)
+
+
+def test_both_towers_and_their_logits_are_compared(pair_folder, photos):
+    validation = validate_model(pair_folder, list(photos[:2]))
+    stages = {stage.stage: stage for stage in validation.stages}
+    text = SiglipTextModel.from_pretrained(pair_folder)
+    expected = [f"text/{name}" for name in text.trace([[1] * 16])]
+    assert [name for name in stages if name.startswith("text/")] == expected
+    assert list(stages)[-1] == "logits_per_image"
+    assert stages["logits_per_image"].shape == (2, 4)
+    assert validation.first_divergence is None
+    assert 0 < validation.worst.relative_difference < 5e-5
+
+
+def test_naflex_is_compared_with_its_texts(naflex_pair_folder):
+    validation = validate_model(naflex_pair_folder)
+    assert validation.stages[-1].stage == "logits_per_image"
+    assert validation.first_divergence is None
+
+
+def test_a_mistake_in_the_text_tower_is_found(pair_folder, monkeypatch):
+    from numpy_siglip import text
+
+    def shifted(checkpoint, config, ops):
+        weights = load(checkpoint, config, ops)
+        return weights._replace(position_embedding=weights.position_embedding + np.float32(1))
+
+    load = text.load_text_weights
+    monkeypatch.setattr(text, "load_text_weights", shifted)
+    assert validate_model(pair_folder).first_divergence.stage == "text/embeddings"
