@@ -48,8 +48,8 @@ class Backend(NamedTuple):
     threads: int | None
     """How many threads an operation uses; None where that is not ours to say."""
     dtype: str
-    """Of ``DTYPES``: what the linear maps of encoder layers are computed in. It is for whoever prepares weights
-    to ask for; operations go by the weights they get."""
+    """Of ``DTYPES``: what the linear maps of encoder layers are computed in. Who prepares weights asks for
+    it; operations go by the weights they get."""
     float32_layers: tuple[str, ...]
     """Names of what is to stay in float32 all the same, as that one knows it."""
     keeps_weights: bool

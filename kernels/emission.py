@@ -168,7 +168,9 @@ def _exponent_from(builder: Any, shifted: Any) -> Any:
 
 
 def _unary(name: str) -> Callable[..., Any]:
-    return lambda builder, a: builder.call(call_llvm(builder, f"llvm.{name}.v{LANES}f32", FLOATS, FLOATS), [a])
+    return lambda builder, a: builder.call(
+        call_llvm(builder, f"llvm.{name}.v{LANES}f32", FLOATS, FLOATS), [a]
+    )
 
 
 fma = _elementwise("fma", emit_fma)

@@ -166,8 +166,9 @@ def encoder_layer(
 
 
 def choose_program(weights: EncoderLayerWeights) -> tuple[Callable[..., np.ndarray] | None, Any]:
-    """What computes a layer in one call, and the arrays for its table; None if some of its maps only are
-    quantised.
+    """What computes a layer in one call, and the arrays for its table.
+
+    Nothing does, and both are None, if only some of its maps are quantised.
 
     Examples
     --------
@@ -196,8 +197,8 @@ def _encoder_layer_by_parts(
     width = hidden.shape[-1]
     normed = layer_norm(runtime, hidden, *weights.layer_norm1, eps)
     projected = linear(runtime, normed, weights.query_key_value)
-    parts = (projected[..., first : first + width] for first in (0, width, 2 * width))
-    heads, _ = attention(runtime, *parts, num_heads)
+    query, key, value = (projected[..., first : first + width] for first in (0, width, 2 * width))
+    heads, _ = attention(runtime, query, key, value, num_heads)
     hidden = linear(runtime, heads, weights.out_proj, residual=hidden)
     normed = layer_norm(runtime, hidden, *weights.layer_norm2, eps)
     return linear(runtime, linear(runtime, normed, weights.fc1, activation), weights.fc2, residual=hidden)

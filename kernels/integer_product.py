@@ -1,7 +1,8 @@
 """The compiled matrix product of `quantized_linear`: the loops of `matrix_product` around another tile.
 
     sums[m, n] = sum_k (q[m, k] + 128) * weight[n, k]
-    out[m, n] = activation((sums[m, n] + correction[n]) * weight_scale[n] * scale[m] + bias[n]) + residual[m, n]
+    y[m, n] = (sums[m, n] + correction[n]) * weight_scale[n] * scale[m] + bias[n]
+    out[m, n] = activation(y[m, n]) + residual[m, n]
 
 where correction[n] = -128 * sum_k weight[n, k] takes away what the 128 adds. All that stands in the first
 line and in the inner bracket is whole numbers, and so has one result in whatever order it is computed; what
@@ -171,7 +172,12 @@ def _finish_tile(
     first_row: int,
 ) -> None:
     """Turn the sums of a tile to numbers, add the bias, activate, add the residual, and store the result."""
-    scale, correction, bias, out_features = weights.scale, weights.correction, weights.bias, weights.out_features
+    scale, correction, bias, out_features = (
+        weights.scale,
+        weights.correction,
+        weights.bias,
+        weights.out_features,
+    )
     residual_rows = residual.size // out_features
     whole = features & -LANES
     rest = features - whole

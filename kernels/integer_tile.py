@@ -3,9 +3,9 @@
     out[r, n] (+)= sum_k a[r, k] * b[k, n]        a unsigned, b signed 8-bit, sums of 32 bits
 
 A *word* is four bytes, neighbours along K, in the place of a float32. With words for numbers everything
-that `tile` and `packing` say of memory order holds here too, and arrays of words are float32 arrays,
-whose bits nobody looks at as floats. The tile has the same shape, too. One instruction multiplies the four pairs of two words and adds them
-to a sum of 32 bits; sums are exact while K is at most `LARGEST_DEPTH`.
+that `tile` and `packing` say holds here too, the shape of the tile included, and arrays of words are float32
+arrays, whose bits nobody looks at as floats. One instruction multiplies the four pairs of two words and adds
+the products to a sum of 32 bits; sums are exact while K is at most `LARGEST_DEPTH`.
 
 ===========  =====================================================  ======================================
 processor    instructions                                           products in one register of 512 bits

@@ -34,8 +34,8 @@ import numpy as np
 
 from .activations import activation_code, activation_flops, activation_reference
 from .cost import Cost, float32_traffic
-from .matrix_product import multiply, plan_product
 from .integer_product import PackedIntegers
+from .matrix_product import multiply, plan_product
 from .packing import PackedLinear
 from .quantized_linear import QuantizedWeights, quantized_linear, quantized_linear_reference
 from .runtime import NOTHING, Runtime, flat

@@ -135,8 +135,8 @@ def quantize(
 ) -> None:
     """Quantise some rows a task.
 
-    The zero point is added to every integer: 0 for signed bytes, 128 for unsigned ones. The result is plain or
-    packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_place`, and `integer_tile` for words.
+    The zero point is added to every integer: 0 for signed bytes, 128 for unsigned ones. The result is plain
+    or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_place`, and `integer_tile` for words.
     """
     rows = x.size // width
     tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK

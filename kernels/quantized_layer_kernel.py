@@ -250,8 +250,6 @@ def _normalise_and_quantise(
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
             normalise_row(x, weight, bias, eps, row * width, width, own, mine, np.int64(1))
             place = row_place(row, plan.row_size, plan.tile_rows)
-            scales[row] = quantize_row(
-                own, mine, width, zero_point, quantised, place, plan.tile_rows
-            )
+            scales[row] = quantize_row(own, mine, width, zero_point, quantised, place, plan.tile_rows)
         finish_task(progress, 0)
     wait_for_tasks(progress, 0, tasks)

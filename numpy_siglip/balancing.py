@@ -9,8 +9,8 @@ input is a mixture of values. (In front of fc2 stands the activation, through wh
 
     s[j] = 2 ** round(log2(a[j] ** strength / w[j] ** (1 - strength)))
 
-where a[j] is how large channel j gets, measured on images or estimated from the weights that make it, and w[j]
-the largest weight of its column. Being powers of two, the factors change no bit of the map in float32.
+where a[j] is how large channel j gets, measured on images or estimated from the weights that make it, and
+w[j] the largest weight of its column. Being powers of two, the factors change no bit of the map in float32.
 Whether to balance, by which a and how strongly, is tried out for every map on inputs it was seen with, and
 what gives the smallest error is taken: often nothing.
 
@@ -65,9 +65,7 @@ _PLACES = (
 )
 
 
-def balance_layer(
-    read: Read, index: int, calibration: Calibration, ops: Backend, *, measured_on_images: bool
-) -> list[Balance]:
+def balance_layer(read: Read, index: int, calibration: Calibration, ops: Backend) -> list[Balance]:
     """Find factors for one layer.
 
     Parameters
@@ -76,9 +74,6 @@ def balance_layer(
     index : int
     calibration : Calibration
     ops : Backend
-    measured_on_images : bool
-        Whether channels may be as large as the calibration saw them, which wants real images. It is what
-        errors are measured on in any case.
     """
     layer = f"encoder.layers.{index}"
     result = []
@@ -86,9 +81,10 @@ def balance_layer(
         weight = np.concatenate([read(f"{layer}.{name}.weight") for name in maps])
         rows = calibration.rows(index, stage)
         expected = ops.linear(rows, ops.prepare_linear(weight)).copy()
-        magnitudes = {"weights": _estimate(read, layer, divided)}
-        if measured_on_images:
-            magnitudes["images"] = calibration.largest(index, stage)
+        magnitudes = {
+            "weights": _estimate(read, layer, divided),
+            "images": calibration.largest(index, stage),
+        }
         before = _error(rows, weight, expected, ops)
         best = Balance(layer, maps, divided, None, "none", before, before)
         for source, magnitude in magnitudes.items():

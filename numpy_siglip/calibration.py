@@ -24,7 +24,7 @@ _OCTAVES = (2, 4, 8, 16, 32)
 
 
 class Calibration:
-    """A listener of `trace` that remembers the inputs of every map: a few rows, and how large each channel gets.
+    """A listener of `trace` that remembers inputs of maps: a few rows, and how large each channel gets.
 
     Parameters
     ----------

@@ -19,7 +19,6 @@ import numpy as np
 from .errors import CheckpointError
 from .npz_file import unpack_member
 
-
 SCALE_SUFFIX = "_scale"
 """Behind the name of a quantised tensor: the scale of each of its rows."""
 

@@ -14,7 +14,8 @@ from .errors import CheckpointError
 from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from .model_files import open_model
 from .outputs import ImageClassifierOutput
-from .tower_weights import Tensors, TowerReader
+from .tower_reader import TowerReader
+from .tower_weights import Tensors
 from .vision import SiglipVisionModel
 
 _WEIGHT, _BIAS = "classifier.weight", "classifier.bias"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,27 +25,20 @@ from .conversion import WEIGHTS_FILE, Source, open_source, require_free, write_s
 from .errors import CheckpointError, ConfigError
 from .images import find_images
 from .kernels.backend import DEFAULT_BACKEND, Backend
-from .quantization_report import Accuracy, measure_accuracy
+from .quantization_report import Quantization, measure_accuracy
 from .vision_kinds import VisionModel, open_vision_model
 
 METADATA_KEY = "numpy_siglip.quantization"
 _MOST_CALIBRATION_IMAGES = 16
 _MOST_IMAGES = 256
-_MAP_ENDINGS = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
-
-
-class Quantization(NamedTuple):
-    """What was written, and how good it is."""
-
-    files: tuple[Path, ...]
-    balances: tuple[Balance, ...]
-    float32_layers: tuple[str, ...]
-    num_images: int
-    """That accuracy was measured on; 0 if images were drawn for it"""
-    accuracy: Accuracy
-    bytes_before: int
-    """Of the tensors of the model"""
-    bytes_after: int
+_MAP_ENDINGS = (
+    "q_proj.weight",
+    "k_proj.weight",
+    "v_proj.weight",
+    "out_proj.weight",
+    "fc1.weight",
+    "fc2.weight",
+)
 
 
 def quantize_model(
@@ -106,12 +99,11 @@ def quantize_model(
     pictures: list[Any] = list(find_images([images]))[:_MOST_IMAGES] if images is not None else drawn_images()
     if not pictures:
         raise ConfigError(f"{images}: no images in it")
-    # Weights are not finite? Told before the model runs.
     original = vision.load_model(ops._replace(dtype="float32", float32_layers=()))
     balances: tuple[Balance, ...] = ()
     if balance:
         calibration = calibrate(original, processor, pictures[:_MOST_CALIBRATION_IMAGES])
-        balances = _balance(source, original, calibration, ops, images is not None)
+        balances = _balance(source, original, calibration, ops)
     balanced = _Balanced(source, balances, ops)
     entries = dict(_entries(source, maps, balanced))
     made = {
@@ -140,14 +132,16 @@ def _maps(source: Source, ops: Backend) -> Iterator[str]:
             raise ConfigError(f"float32_layers names {shown(layer)}, and there is no such layer")
     for name, entry in source.entries.items():
         if entry.dtype == "I8":
-            raise CheckpointError(f"{entry.file}: tensor {entry.name} is quantised already; name the original")
+            raise CheckpointError(
+                f"{entry.file}: tensor {entry.name} is quantised already; name the original"
+            )
         kept = any(f".{layer}." in f".{name}" for layer in ops.float32_layers)
         if ".layers." in name and name.endswith(_MAP_ENDINGS) and not kept:
             yield name
 
 
 def _balance(
-    source: Source, model: VisionModel, calibration: Calibration, ops: Backend, on_images: bool
+    source: Source, model: VisionModel, calibration: Calibration, ops: Backend
 ) -> tuple[Balance, ...]:
     prefix = _vision_prefix(source)
 
@@ -155,11 +149,7 @@ def _balance(
         return source.description.tensors.tensor(source.names[prefix + name])
 
     layers = range(model.config.num_hidden_layers)
-    return tuple(
-        balance
-        for index in layers
-        for balance in balance_layer(read, index, calibration, ops, measured_on_images=on_images)
-    )
+    return tuple(balance for index in layers for balance in balance_layer(read, index, calibration, ops))
 
 
 def _vision_prefix(source: Source) -> str:
@@ -187,9 +177,10 @@ class _Balanced:
             weight = name.removesuffix(SCALE_SUFFIX)
             integers, scale = self._ops.quantize_rows(self._floats(weight))
             if not np.isfinite(scale).all():
+                stored = self._source.entries[weight]
                 raise CheckpointError(
-                    f"{self._source.description.tensors.source}: tensor {self._source.names[weight]} holds NaN or "
-                    "infinity, which cannot be quantised; fetch the file again"
+                    f"{stored.file}: tensor {stored.name} holds NaN or infinity, which cannot be quantised; "
+                    "fetch the file again"
                 )
             return integers if weight == name else scale
         if name in self.columns or name in self.rows:

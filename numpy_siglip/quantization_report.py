@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .balancing import Balance
 from .batches import in_batches
-
-if TYPE_CHECKING:
-    from .quantization import Quantization
 
 _IMAGES_AT_ONCE = 4
 _NEIGHBOURS = 10
@@ -28,6 +27,20 @@ class Accuracy(NamedTuple):
     """How many of the ten nearest stay among them, or of half the images if there are fewer than twenty"""
 
 
+class Quantization(NamedTuple):
+    """What was written, and how good it is."""
+
+    files: tuple[Path, ...]
+    balances: tuple[Balance, ...]
+    float32_layers: tuple[str, ...]
+    num_images: int
+    """That accuracy was measured on; 0 if images were drawn for it"""
+    accuracy: Accuracy
+    bytes_before: int
+    """Of the tensors of the model"""
+    bytes_after: int
+
+
 def measure_accuracy(original: Any, quantised: Any, processor: Any, images: list[Any]) -> Accuracy:
     """Run both towers on images."""
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
@@ -39,13 +52,13 @@ def measure_accuracy(original: Any, quantised: Any, processor: Any, images: list
         errors.append([_relative_error(right, wrong) for right, wrong in zip(*states, strict=True)])
         right, wrong = (_embedding(output) for output in outputs)
         pairs.append((right, wrong))
-    embeddings = [_normalized(np.concatenate(part)) for part in zip(*pairs, strict=True)]
+    x, y = (_normalized(np.concatenate(part)) for part in zip(*pairs, strict=True))
     count = min(_NEIGHBOURS, len(images) // 2)
     return Accuracy(
-        cosine=np.sum(embeddings[0] * embeddings[1], axis=-1),
+        cosine=np.sum(x * y, axis=-1),
         layer_errors=np.max(errors, axis=0),
-        top1=neighbour_overlap(*embeddings, 1) if len(images) > 2 else None,
-        top10=neighbour_overlap(*embeddings, count) if count > 1 else None,
+        top1=neighbour_overlap(x, y, 1) if len(images) > 2 else None,
+        top10=neighbour_overlap(x, y, count) if count > 1 else None,
     )
 
 

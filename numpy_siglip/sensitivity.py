@@ -60,7 +60,7 @@ def scan_sensitivity(
     files = open_vision_model(model, revision)
     processor = files.read_processor()[1]
     pictures: list[Any] = list(find_images([images])) if images is not None else drawn_images(_NUM_IMAGES)
-    exact = files.load_model(ops)
+    exact: Any = files.load_model(ops)
     rounded = list(files.load_model(ops._replace(dtype="int8"))._weights.layers)
     layers, config = list(exact._weights.layers), exact.config
     states: list[np.ndarray] = []

@@ -40,7 +40,10 @@ def add_backend(command: argparse.ArgumentParser) -> None:
 def add_dtype(command: argparse.ArgumentParser) -> None:
     """``--dtype``."""
     command.add_argument(
-        "--dtype", default="float32", metavar="NAME", help="of the layers' products: float32 (default) or int8"
+        "--dtype",
+        default="float32",
+        metavar="NAME",
+        help="of the layers' products: float32 (default) or int8",
     )
 
 

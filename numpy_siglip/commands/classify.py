@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SiglipError
 from ..progress import write_line
-from .arguments import Commands, add_backend, add_dtype, add_model, add_texts, positive_number, read_lines, read_texts
+from .arguments import (
+    Commands,
+    add_backend,
+    add_dtype,
+    add_model,
+    add_texts,
+    positive_number,
+    read_lines,
+    read_texts,
+)
 from .image_files import add_images, embed_image_files, status_of
 from .output import print_result
 
@@ -84,10 +93,10 @@ def _embed(options: argparse.Namespace, texts: list[str]) -> tuple[Embedder, Emb
 
     embedder = Embedder.from_pretrained(
         options.model,
-            backend=options.backend,
-            threads=options.threads,
-            dtype=options.dtype,
-            revision=options.revision,
+        backend=options.backend,
+        threads=options.threads,
+        dtype=options.dtype,
+        revision=options.revision,
     )
     text_embeds = embedder.embed_texts(texts, batch_size=options.batch_size)
     result = embed_image_files(options, embedder, normalize=True, quiet=options.quiet)

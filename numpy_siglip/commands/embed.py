@@ -52,10 +52,10 @@ def _embed_images(options: argparse.Namespace) -> int:
     check_output(output, paths_file(output))
     embedder = Embedder.from_pretrained(
         options.model,
-            backend=options.backend,
-            threads=options.threads,
-            dtype=options.dtype,
-            revision=options.revision,
+        backend=options.backend,
+        threads=options.threads,
+        dtype=options.dtype,
+        revision=options.revision,
     )
     result = embed_image_files(options, embedder, normalize=options.normalize, quiet=options.quiet)
     if not result.paths:
@@ -78,10 +78,10 @@ def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
             raise SiglipError(f"text {number} is empty or has a line break, and fits no list of texts")
     embedder = TextEmbedder.from_pretrained(
         options.model,
-            backend=options.backend,
-            threads=options.threads,
-            dtype=options.dtype,
-            revision=options.revision,
+        backend=options.backend,
+        threads=options.threads,
+        dtype=options.dtype,
+        revision=options.revision,
     )
     embeddings = embedder.embed_texts(texts, batch_size=options.batch_size, normalize=options.normalize)
     save_text_embeddings(output, embeddings, texts)

@@ -11,11 +11,16 @@ from .output import SUCCESS, print_result
 
 def add_to(commands: Commands) -> None:
     """Describe the command."""
-    command = commands.add_parser("quantize", help="write a model with 8-bit weights, and measure its accuracy")
+    command = commands.add_parser(
+        "quantize", help="write a model with 8-bit weights, and measure its accuracy"
+    )
     command.add_argument("model", metavar="MODEL", help="folder or file of a checkpoint, or a hub id")
     group = command.add_mutually_exclusive_group(required=True)
     group.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to write, made if missing; nothing in it is replaced"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder to write, made if missing; nothing in it is replaced",
     )
     group.add_argument(
         "--sensitivity", action="store_true", help="write nothing; tell which maps cost most accuracy"
