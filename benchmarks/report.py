@@ -69,9 +69,39 @@ def operations_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def quantized_tables(results: dict[str, Any]) -> str:
+    """Everything README shows of `quantized`: models in int8, and the product of integers."""
+    lines = [
+        "| images | contestant | ms per image | ours / theirs | peak memory | lowest cosine to float32 |",
+        "|--:|---|--:|--:|--:|--:|",
+    ]
+    for case in results["speed"]:
+        for row in case["contestants"].values():
+            cells = [
+                str(case["batch"]),
+                row["title"],
+                f"{row['median_seconds'] * 1e3:.1f}",
+                f"{row['ratio']:.2f}",
+                f"{row['peak_memory'] / 1e6:.0f} MB",
+                f"{row['cosine']:.4f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    products = ["| product of integers | M, K, N | GOP/s | of peak |", "|---|---|--:|--:|"]
+    for row in results["products"]:
+        shape = ", ".join(map(str, row["shape"]))
+        products.append(f"| {row['name']} | {shape} | {row['gops']:.0f} | {row['share']:.0%} |")
+    caption = (
+        f"{results['model']} in int8, {results['threads']} threads each, on the same weights and images; the ratio "
+        "divides the time of numpy_siglip int8 by theirs, median of the ratios within each round. Embeddings "
+        "are compared with those of numpy_siglip in float32, and the least similar one is shown."
+    )
+    return "\n\n".join([conditions(results), caption, "\n".join(lines), "\n".join(products)])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "models": models_tables,
     "operations": operations_tables,
+    "quantized": quantized_tables,
 }
 """What stands in README's blocks, by the name of the benchmark. A new benchmark adds itself here."""
 

@@ -23,7 +23,7 @@ _FIRST_LLVM_WITH_BYTES = 22
 """From this version on, LLVM's functions for ``vpdpbusd`` take vectors of bytes, before that of words."""
 
 
-def _emit_dot(builder: Any, a: Any, b: Any, total: Any) -> Any:
+def emit_dot(builder: Any, a: Any, b: Any, total: Any) -> Any:
     """Total + the four products of unsigned bytes of ``a`` and signed bytes of ``b``, lane by lane."""
     a, b, total = (builder.bitcast(vector, INTS) for vector in (a, b, total))
     features = processor_features()
@@ -97,7 +97,7 @@ def _emit_bytes(builder: Any, a: Any, b: Any, total: Any) -> Any:
     return total
 
 
-multiply_integer_tile = define_tile(tile_of_this_machine, _emit_dot)
+multiply_integer_tile = define_tile(tile_of_this_machine, emit_dot)
 
 
 @intrinsic

@@ -20,12 +20,12 @@ from .backends import choose_backend
 from .balancing import Balance, balance_layer
 from .calibration import Calibration, calibrate, drawn_images
 from .checkpoint import SCALE_SUFFIX, TensorEntry
-from .checks import shown
 from .conversion import WEIGHTS_FILE, Source, open_source, require_free, write_source
 from .errors import CheckpointError, ConfigError
 from .images import find_images
 from .kernels.backend import DEFAULT_BACKEND, Backend
 from .quantization_report import Quantization, measure_accuracy
+from .tower_weights import is_part_of_any, require_layers
 from .vision_kinds import VisionModel, open_vision_model
 
 METADATA_KEY = "numpy_siglip.quantization"
@@ -127,15 +127,13 @@ def quantize_model(
 
 def _maps(source: Source, ops: Backend) -> Iterator[str]:
     """Names of the weights that become integers."""
-    for layer in ops.float32_layers:
-        if not any(f".{layer}." in f".{name}" for name in source.names):
-            raise ConfigError(f"float32_layers names {shown(layer)}, and there is no such layer")
+    require_layers(ops.float32_layers, source.names)
     for name, entry in source.entries.items():
         if entry.dtype == "I8":
             raise CheckpointError(
                 f"{entry.file}: tensor {entry.name} is quantised already; name the original"
             )
-        kept = any(f".{layer}." in f".{name}" for layer in ops.float32_layers)
+        kept = is_part_of_any(name, ops.float32_layers)
         if ".layers." in name and name.endswith(_MAP_ENDINGS) and not kept:
             yield name
 

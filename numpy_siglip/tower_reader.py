@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import SCALE_SUFFIX
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError
 from .kernels.backend import Backend
 from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
 from .kernels.linear import LinearWeights
-from .tower_weights import Tensors
+from .tower_weights import Tensors, is_part_of_any, require_layers
 
 
 class TowerReader:
@@ -31,12 +31,7 @@ class TowerReader:
         self.ops = ops
         self._checkpoint = checkpoint
         self._names = names
-        for layer in ops.float32_layers:
-            if not any(f".{layer}." in f".{name}" for name in checkpoint):
-                raise ConfigError(
-                    f"float32_layers names {layer}, and there is no such layer; a name is for example "
-                    "encoder.layers.0.mlp.fc1"
-                )
+        require_layers(ops.float32_layers, checkpoint)
 
     def tensor(self, name: str) -> np.ndarray:
         """A tensor in float32."""
@@ -107,9 +102,7 @@ class TowerReader:
         stored = self._names[f"{name}.weight"]
         if self._checkpoint[stored].dtype == "I8":
             return True
-        names = (f"{name}.", stored)
-        kept = any(full.startswith(f"{layer}.") for layer in self.ops.float32_layers for full in names)
-        return self.ops.dtype == "int8" and not kept
+        return self.ops.dtype == "int8" and not is_part_of_any(stored, self.ops.float32_layers)
 
     def _quantised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A weight as integers, and the scale of each output feature."""

@@ -7,13 +7,14 @@ or reshaped; `layouts` brings the others to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from .checkpoint import SCALE_SUFFIX, TensorEntry
-from .errors import CheckpointError
+from .checks import shown
+from .errors import CheckpointError, ConfigError
 
 Shapes = dict[str, tuple[int, ...]]
 # Written by old versions of transformers: 0, 1, 2, ... and nothing else.
@@ -169,6 +170,36 @@ def find_tensors(
             "config.json describes another model, perhaps with another num_hidden_layers"
         )
     return {name: prefix + name for name in expected}
+
+
+def is_part_of_any(name: str, layers: Iterable[str]) -> bool:
+    """Whether a tensor belongs to one of some layers or maps.
+
+    Examples
+    --------
+    >>> is_part_of_any("vision_model.encoder.layers.11.mlp.fc1.weight", ["encoder.layers.1", "mlp.fc1"])
+    True
+    >>> is_part_of_any("vision_model.encoder.layers.11.mlp.fc1.weight", ["encoder.layers.1"])
+    False
+    """
+    return any(f".{layer}." in f".{name}" for layer in layers)
+
+
+def require_layers(layers: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse to go on without a layer that was named.
+
+    Raises
+    ------
+    ConfigError
+        If a layer has none of the tensors of these names.
+    """
+    names = list(names)
+    for layer in layers:
+        if not any(is_part_of_any(name, [layer]) for name in names):
+            raise ConfigError(
+                f"float32_layers names {shown(layer)}, and there is no such layer; a name is for example "
+                "encoder.layers.0.mlp.fc1"
+            )
 
 
 def find_scalar(checkpoint: Tensors, name: str) -> float:
