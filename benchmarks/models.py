@@ -1,6 +1,6 @@
 """The whole vision tower against torch, onnxruntime and OpenVINO: speed, start-up and memory.
 
-    python benchmarks/models.py            all shapes, about an hour on two cores
+    python benchmarks/models.py            all shapes, about half an hour on two cores
     python benchmarks/models.py --quick    one shape, about two minutes
 
 Every contestant runs in a process of its own, in float32, with the same number of threads. README.md in this

@@ -30,7 +30,7 @@ from numpy_siglip.kernels.sampling import Sampler
 
 _WARM_UP, _TURN = 0.1, 0.05
 """Seconds of calls that do not count, in which threads find their processors again after a pause, and
-seconds of a turn; the shortest of its calls counts."""
+seconds of a turn; the best of its calls counts."""
 
 
 def serve(kind: str, threads: int, commands: TextIO, answers: TextIO) -> None:
@@ -63,9 +63,10 @@ def serve(kind: str, threads: int, commands: TextIO, answers: TextIO) -> None:
             answer(runs=call is not None, error=error)
         elif command["command"] == "turn":
             assert call is not None
-            answer(seconds=_turn(call))
+            answer(seconds=min(seconds for _, seconds in _after_warm_up(call)))
         else:
-            answer(rate=getattr(peaks, command["command"])())
+            rates = _after_warm_up(getattr(peaks, command["command"]))
+            answer(rate=max(rate for rate, _ in rates))
 
 
 def _prepare(
@@ -105,17 +106,17 @@ def difference(ours: Any, theirs: Any) -> float:
     return float(largest) if np.isfinite(largest) else np.inf
 
 
-def _turn(call: Callable[[], Any]) -> float:
-    """Shortest time of some calls."""
-    begin, best = time.perf_counter(), np.inf
-    while True:
+def _after_warm_up(call: Callable[[], Any]) -> list[tuple[Any, float]]:
+    """Results of the calls of a turn, and seconds that each took."""
+    begin = time.perf_counter()
+    calls: list[tuple[Any, float]] = []
+    while not calls or time.perf_counter() - begin < _WARM_UP + _TURN:
         start = time.perf_counter()
-        call()
-        now = time.perf_counter()
-        if now - begin > _WARM_UP:
-            best = min(best, now - start)
-        if now - begin > _WARM_UP + _TURN and best < np.inf:
-            return best
+        result = call()
+        end = time.perf_counter()
+        if end - begin > _WARM_UP:
+            calls.append((result, end - start))
+    return calls
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from worker_process import WorkerProcess
 from numpy_siglip.kernels.registry import OPS, Op
 from numpy_siglip.kernels.threads import available_threads
 
-DEFAULT_ROUNDS = 15
+DEFAULT_ROUNDS = 7
 TOLERANCE = 1e-5
 """Largest difference from the reference that is still called equal, relative to the largest magnitude."""
 

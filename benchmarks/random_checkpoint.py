@@ -42,7 +42,7 @@ def find_configuration(name: str) -> SiglipVisionConfig:
     Raises
     ------
     KeyError
-        If there is no such checkpoint, this version does not run it, or it has no head and so no embedding.
+        If there is no such checkpoint, it is a NaFlex one, or it has no head and so no embedding.
 
     Examples
     --------
@@ -54,9 +54,11 @@ def find_configuration(name: str) -> SiglipVisionConfig:
     if name == "toy":
         return TOY
     for checkpoint in PUBLISHED_CHECKPOINTS:
-        runs = checkpoint.is_supported and checkpoint.config.vision_use_head
-        if runs and checkpoint.repository in (name, f"google/siglip-{name}"):
-            return checkpoint.config
+        config = checkpoint.config
+        if not isinstance(config, SiglipVisionConfig) or not config.vision_use_head:
+            continue
+        if checkpoint.repository in (name, f"google/siglip-{name}"):
+            return config
     raise KeyError(name)
 
 

@@ -91,8 +91,8 @@ def quantized_tables(results: dict[str, Any]) -> str:
         shape = ", ".join(map(str, row["shape"]))
         products.append(f"| {row['name']} | {shape} | {row['gops']:.0f} | {row['share']:.0%} |")
     caption = (
-        f"{results['model']} in int8, {results['threads']} threads each, on the same weights and images; the ratio "
-        "divides the time of numpy_siglip int8 by theirs, median of the ratios within each round. Embeddings "
+        f"{results['model']} in int8, {results['threads']} threads each, on the same weights and images; the "
+        "ratio divides the time of numpy_siglip int8 by theirs, median of the ratios within each round. Embeddings "
         "are compared with those of numpy_siglip in float32, and the least similar one is shown."
     )
     return "\n\n".join([conditions(results), caption, "\n".join(lines), "\n".join(products)])

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compilation import kernel, part
+from .compilation import part, routine
 from .packing import pack_panel, round_up
 from .softmax import ROOM_OF_A_ROW
 from .threads import finish_task, next_task, share_begin, wait_for_tasks
@@ -89,7 +89,7 @@ def plan_attention(batch: int, queries: int, keys: int, width: int, num_heads: i
     )
 
 
-@kernel
+@routine
 def pack_keys_and_values(
     key: np.ndarray,
     key_strides: HeadStrides,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from .attention_packing import TILES_OF_TASK, AttentionPlan, HeadStrides
-from .compilation import kernel, part
+from .compilation import part, routine
 from .packing import row_place
 from .softmax import (
     ROOM_OF_A_ROW,
@@ -34,7 +34,7 @@ _KEYS_AT_A_TIME = 128
 """Keys whose values stay in the first level of cache while some tiles use them; a multiple of 16."""
 
 
-@kernel
+@routine
 def attend(
     query: np.ndarray,
     query_strides: HeadStrides,

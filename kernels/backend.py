@@ -55,7 +55,7 @@ class Backend(NamedTuple):
     keeps_weights: bool
     """Whether prepared weights are the arrays they were prepared from, and not copies."""
     prepare_linear: Callable[..., Any]
-    """(weight, bias) -> prepared weights, once a model is loaded."""
+    """(weight or several to be stacked, bias) -> prepared weights, once a model is loaded."""
     quantize_rows: Callable[..., tuple[np.ndarray, np.ndarray]]
     """(weight) -> int8 weight, scale of each row"""
     prepare_quantized_linear: Callable[..., Any]

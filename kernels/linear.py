@@ -28,6 +28,7 @@ Source
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,12 +52,15 @@ class LinearWeights(NamedTuple):
     """(out_features,) or None"""
 
 
-def prepare_linear_reference(weight: np.ndarray, bias: np.ndarray | None = None) -> LinearWeights:
+def prepare_linear_reference(
+    weight: np.ndarray | Sequence[np.ndarray], bias: np.ndarray | None = None
+) -> LinearWeights:
     """Prepare weights for `linear_reference`: nothing to do but to keep them together.
 
     Parameters
     ----------
-    weight : ndarray of shape (out_features, in_features)
+    weight : ndarray of shape (out_features, in_features), or sequence of ndarray
+        Several are stacked, the output features of one after those of the other.
     bias : ndarray of shape (out_features,), optional
 
     Examples
@@ -65,7 +69,7 @@ def prepare_linear_reference(weight: np.ndarray, bias: np.ndarray | None = None)
     >>> prepare_linear_reference(np.ones((2, 3))).weight.shape
     (2, 3)
     """
-    return LinearWeights(weight, bias)
+    return LinearWeights(weight if isinstance(weight, np.ndarray) else np.concatenate(weight), bias)
 
 
 def linear_reference(

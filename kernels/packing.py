@@ -24,6 +24,7 @@ nothing, to the last bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,13 +59,16 @@ def round_up(size: int, unit: int) -> int:
     return -(-size // unit) * unit
 
 
-def pack_linear(runtime: Runtime, weight: np.ndarray, bias: np.ndarray | None = None) -> PackedLinear:
+def pack_linear(
+    runtime: Runtime, weight: np.ndarray | Sequence[np.ndarray], bias: np.ndarray | None = None
+) -> PackedLinear:
     """Pack the weight of an affine map.
 
     Parameters
     ----------
     runtime : Runtime
-    weight : ndarray of shape (out_features, in_features)
+    weight : ndarray of shape (out_features, in_features), or sequence of ndarray
+        Several are stacked, the output features of one after those of the other.
     bias : ndarray of shape (out_features,), optional
 
     Examples
@@ -73,15 +77,20 @@ def pack_linear(runtime: Runtime, weight: np.ndarray, bias: np.ndarray | None = 
     >>> packed.in_features, packed.out_features, packed.bias.tolist()
     (3, 2, [0.0, 0.0])
     """
-    out_features, in_features = weight.shape
     tile = tile_of_this_machine()
-    size = round_up(out_features, LANES) * round_up(in_features, 4)
-    panels = aligned_empty(size)
-    panel_count = -(-out_features // tile.columns)
-    # Weights are often a read-only view of a file. That is a type of its own to Numba, for which this one
-    # kernel is compiled too, rather than to copy every weight.
-    source = np.require(weight, np.float32, ["C"]).reshape(-1)
-    runtime.run(pack_weight, source, panels, out_features, in_features, tile.columns, panel_count)
+    parts = [weight] if isinstance(weight, np.ndarray) else list(weight)
+    if any(len(rows) % tile.columns for rows in parts[:-1]):  # a panel would hold the end of one and the next
+        parts = [np.concatenate(parts)]
+    out_features, in_features = sum(map(len, parts)), parts[0].shape[1]
+    panels = aligned_empty(round_up(out_features, LANES) * round_up(in_features, 4))
+    place = 0
+    for rows in parts:
+        # Weights are often a read-only view of a file. That is a type of its own to Numba, for which this
+        # one kernel is compiled too, rather than to copy every weight.
+        source = np.require(rows, np.float32, ["C"]).reshape(-1)
+        panel_count = -(-len(rows) // tile.columns)
+        runtime.run(pack_weight, source, panels[place:], len(rows), in_features, tile.columns, panel_count)
+        place += len(rows) * round_up(in_features, 4)
     bias = np.zeros(out_features, np.float32) if bias is None else np.array(bias, np.float32)
     return PackedLinear(panels, bias, in_features, out_features)
 

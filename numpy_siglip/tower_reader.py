@@ -91,9 +91,7 @@ class TowerReader:
                     f"{self._checkpoint.source}: tensor {names[0]}.weight: {cause}"
                 ) from None
         else:
-            prepared = self.ops.prepare_linear(
-                _stack([self.tensor(f"{name}.weight") for name in names]), bias
-            )
+            prepared = self.ops.prepare_linear([self.tensor(f"{name}.weight") for name in names], bias)
         self.release(*(f"{name}.weight" for name in names))
         return prepared
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SiglipError
 from ..progress import write_line
+from ..prompts import DEFAULT_PROMPT, fill_prompt
 from .arguments import (
     Commands,
     add_backend,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from ..embed_files import EmbeddedFiles
     from ..embedder import Embedder
 
-_PROMPT = "This is a photo of {}."
-
 
 def add_to(commands: Commands) -> None:
     """Describe both commands."""
@@ -40,9 +39,9 @@ def add_to(commands: Commands) -> None:
     labels.add_argument("--labels-file", type=Path, metavar="FILE", help="labels, one on each line of a file")
     classify.add_argument(
         "--prompt",
-        default=_PROMPT,
+        default=DEFAULT_PROMPT,
         metavar="TEXT",
-        help=f'what the model reads for a label, with {{}} in its place ("{_PROMPT}")',
+        help=f'what the model reads for a label, with {{}} in its place ("{DEFAULT_PROMPT}")',
     )
     classify.add_argument(
         "--top", type=positive_number, default=5, metavar="N", help="likeliest labels to show (5)"
@@ -65,8 +64,6 @@ def add_to(commands: Commands) -> None:
 
 def run_classify(options: argparse.Namespace) -> int:
     """Print the probability of each label."""
-    from ..prompts import fill_prompt
-
     labels = read_lines(options.labels_file) if options.labels_file else _split(options.labels)
     prompts = fill_prompt(options.prompt, labels)
     embedder, result, text_embeds = _embed(options, prompts)

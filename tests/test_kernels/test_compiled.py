@@ -265,3 +265,11 @@ def test_activations_at_the_ends(name, runtime):
     result, expected = activation(runtime, x, name), activation_reference(x, name)
     assert np.isnan(result[0])
     np.testing.assert_allclose(result[1:], expected[1:], rtol=1e-6, atol=1e-36)
+
+
+@pytest.mark.parametrize("sizes", [(48, 48, 48), (48, 96, 5), (3, 48, 7)])
+def test_several_weights_are_packed_as_if_they_were_one(sizes, runtime):
+    parts = [_random(size, 19, seed=size + i) for i, size in enumerate(sizes)]
+    together, apart = pack_linear(runtime, np.concatenate(parts)), pack_linear(runtime, parts)
+    np.testing.assert_array_equal(together.panels, apart.panels)
+    assert together[2:] == apart[2:]

@@ -109,7 +109,10 @@ def test_maps_stay_float32_by_name(toy_folder):
     ("options", "message"),
     [
         ({"dtype": "int4"}, "unknown dtype 'int4'; there are: float32, int8"),
-        ({"dtype": "int8", "float32_layers": ["encoder.layers.9"]}, "'encoder.layers.9', and there is no such"),
+        (
+            {"dtype": "int8", "float32_layers": ["encoder.layers.9"]},
+            "'encoder.layers.9', and there is no such",
+        ),
         ({"dtype": "int8", "float32_layers": "encoder"}, "must be a list of names"),
     ],
 )
@@ -179,9 +182,9 @@ def test_a_folder_holds_integers_scales_and_how_it_was_made(pair_folder, quantis
 
 def test_a_folder_opens_as_any_other(pair_folder, quantised_folder, photos):
     exact, close = (Embedder.from_pretrained(folder) for folder in (pair_folder, quantised_folder))
-    assert all(
-        isinstance(layer.fc1, PackedIntegers) for layer in close.model._weights.layers
-    ), "int8 without being asked for"
+    assert all(isinstance(layer.fc1, PackedIntegers) for layer in close.model._weights.layers), (
+        "int8 without being asked for"
+    )
     assert (_cosine(exact.embed_images(photos), close.embed_images(photos)) > 0.995).all()
     numpy = Embedder.from_pretrained(quantised_folder, backend="numpy")
     assert (_cosine(numpy.embed_images(photos), close.embed_images(photos)) > 0.9999).all()
@@ -233,7 +236,10 @@ def test_the_scan_names_the_costliest_maps_first(pair_folder):
 
 def test_quantize_on_the_command_line(pair_folder, tmp_path, photos, capsys):
     output = tmp_path / "int8"
-    assert main(["quantize", str(pair_folder), "--output", str(output), "--float32-layers", "encoder.layers.0"]) == 0
+    assert (
+        main(["quantize", str(pair_folder), "--output", str(output), "--float32-layers", "encoder.layers.0"])
+        == 0
+    )
     told = capsys.readouterr().out
     for word in ("cosine", "layer error", "nearest", "of ten nearest", "MB ->"):
         assert word in told

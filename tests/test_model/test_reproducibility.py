@@ -95,7 +95,7 @@ def test_optional_outputs_do_not_change_the_others(dtype, toy_folder):
 SCRIPT = """
 import hashlib, sys
 import numpy as np
-from numpy_siglip import Siglip2VisionModel, SiglipVisionModel
+from numpy_siglip import Siglip2VisionModel, SiglipModel, SiglipVisionModel
 from numpy_siglip.kernels.compilation import KERNELS
 model = SiglipVisionModel.from_pretrained(sys.argv[1])
 size = model.config.image_size
@@ -107,20 +107,28 @@ naflex = Siglip2VisionModel.from_pretrained(sys.argv[2])
 patches = np.random.default_rng(7).uniform(-1, 1, (3, 24, naflex.config.patch_features)).astype(np.float32)
 any_aspect = naflex(patches, None, [[4, 6], [23, 1], [5, 3]])
 integers = SiglipVisionModel.from_pretrained(sys.argv[1], dtype="int8")(images)
+texts = SiglipModel.from_pretrained(sys.argv[3])
+ids = np.random.default_rng(8).integers(texts.config.text_config.vocab_size, size=(3, 16))
+side = texts.config.vision_config.image_size
+pixels = np.random.default_rng(9).uniform(-1, 1, (3, 3, side, side)).astype(np.float32)
+pairs = texts(ids, pixels, return_loss=True)
 digest = hashlib.sha256()
-for array in (integers.last_hidden_state, integers.pooler_output, output.last_hidden_state, output.pooler_output, *output.hidden_states, *output.attentions,
+for array in (integers.last_hidden_state, integers.pooler_output,
+              output.last_hidden_state, output.pooler_output, *output.hidden_states, *output.attentions,
               other.last_hidden_state, other.pooler_output,
-              any_aspect.last_hidden_state, any_aspect.pooler_output):
+              any_aspect.last_hidden_state, any_aspect.pooler_output,
+              pairs.text_embeds, pairs.logits_per_image, pairs.loss,
+              texts.probabilities(pairs.logits_per_image)):
     digest.update(array.tobytes())
 read, compiled = (sum(k.cache_statistics()[i] for k in KERNELS) for i in (0, 1))
 print(digest.hexdigest(), read, compiled)
 """
 
 
-def _in_a_process(folder, naflex_folder, **environment: str) -> tuple[str, int, int]:
+def _in_a_process(*folders, **environment: str) -> tuple[str, int, int]:
     """SHA-256 of all outputs, and how many kernels were read from disk and compiled."""
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, folder, naflex_folder],
+        [sys.executable, "-c", SCRIPT, *folders],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -138,15 +146,18 @@ PLAIN = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"}
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="x86-64 processors are named here")
-def test_processors_processes_and_the_cache_give_the_same_bits(toy_folder, naflex_folder, tmp_path):
+def test_processors_processes_and_the_cache_give_the_same_bits(
+    toy_folder, naflex_folder, pair_folder, tmp_path
+):
     """AVX-512 (where there is), AVX2 and x86-64 without FMA; compiled here, and read from disk."""
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    folders = (toy_folder, naflex_folder, pair_folder)
     digests = {}
     for name, processor in {"native": NATIVE, "avx2": AVX2, "plain": PLAIN}.items():
-        digests[name], read, compiled = _in_a_process(toy_folder, naflex_folder, **cache, **processor)
+        digests[name], read, compiled = _in_a_process(*folders, **cache, **processor)
         assert read == 0
         assert compiled > 5
-    digests["cached"], read, compiled = _in_a_process(toy_folder, naflex_folder, **cache)
+    digests["cached"], read, compiled = _in_a_process(*folders, **cache)
     assert compiled == 0
     assert read > 5
     assert len(set(digests.values())) == 1, digests
@@ -154,10 +165,10 @@ def test_processors_processes_and_the_cache_give_the_same_bits(toy_folder, nafle
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "darwin", reason="x86-64 processors are named here")
-def test_processors_give_the_same_bits_at_awkward_sizes(awkward_folder, naflex_folder, tmp_path):
+def test_processors_give_the_same_bits_at_awkward_sizes(awkward_folder, naflex_folder, pair_folder, tmp_path):
+    folders = (awkward_folder, naflex_folder, pair_folder)
     digests = [
-        _in_a_process(awkward_folder, naflex_folder, NUMBA_CACHE_DIR=str(tmp_path), **processor)[0]
-        for processor in (NATIVE, AVX2)
+        _in_a_process(*folders, NUMBA_CACHE_DIR=str(tmp_path), **processor)[0] for processor in (NATIVE, AVX2)
     ]
     assert len(set(digests)) == 1
 
