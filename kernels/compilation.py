@@ -239,9 +239,10 @@ def _open_cache(function: Callable[..., Any]) -> Any:
 
 @functools.cache
 def _cache_class() -> Any:
-    import llvmlite
+    import llvmlite.binding
     import numba
     from numba.core.caching import FunctionCache
+    from numba.core.runtime._nrt_python import c_helpers as runtime_functions
     from numba.core.serialize import dumps
 
     class KernelFiles:
@@ -290,5 +291,15 @@ def _cache_class() -> Any:
         def __init__(self, function: Callable[..., Any]) -> None:
             super().__init__(function)
             self._cache_file = KernelFiles(self._cache_path, self._impl.filename_base)
+
+        def load_overload(self, signature: Any, target: Any) -> Any:
+            """Read compiled code, having loaded only what it calls: the C functions of Numba's runtime.
+
+            Numba itself first loads everything that compiling takes: a third of the time from the start of a
+            process to its first result, and 45 MB.
+            """
+            for name, address in runtime_functions.items():
+                llvmlite.binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+            return self._load_overload(signature, target)
 
     return KernelCache

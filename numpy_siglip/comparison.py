@@ -15,6 +15,7 @@ import numpy as np
 
 from .errors import CheckpointError, ConfigError
 from .kernels.backend import Backend
+from .text_weights import TEXT_LAYOUT
 from .tower_weights import Tensors, find_scalar
 
 _LARGEST_SCALE = 88.0  # e^88 is nearly the largest float32; published models have about 4.7
@@ -106,3 +107,16 @@ def require_one_width(image_width: int, text_width: int) -> None:
             f"images are embedded in {image_width} numbers and texts in {text_width}; set projection_size of "
             "text_config to hidden_size of vision_config"
         )
+
+
+def holds_both_towers(checkpoint: Tensors) -> bool:
+    """Whether a checkpoint with a vision tower also has a text tower, and what it takes to compare them.
+
+    Examples
+    --------
+    >>> from numpy_siglip.model_files import open_model
+    >>> holds_both_towers(open_model(model_folder).checkpoint)
+    True
+    """
+    endings = (TEXT_LAYOUT.mark, "logit_scale", "logit_bias")
+    return all(any(name.endswith(ending) for name in checkpoint) for ending in endings)

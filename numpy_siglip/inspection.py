@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .comparison import holds_both_towers
 from .kernels.cost import FLOAT32_BYTES
 from .layouts.description import describe
 from .layouts.recognition import layout_of
 from .naflex_configuration import VisionConfig
+from .text_embedder import AnyTextConfig
+from .text_weights import count_text_parameters, find_text_tensors
+from .tower_weights import Tensors
 from .vision_cost import total_cost, vision_costs
 from .vision_kinds import open_vision_model
 from .vision_weights import count_vision_parameters, find_vision_tensors
@@ -34,7 +38,8 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         ``activation_bytes``, the largest set of arrays one image needs at a time in float32; ``flops`` and
         ``bytes`` of one image, in all and by operation; ``tensors``, each with its name here and in the
         checkpoint, dtype, shape, file and offset. A NaFlex image counts with as many tokens as positions
-        were learned.
+        were learned. ``text`` has the text tower's ``config``, ``parameters``, ``weight_bytes`` and
+        ``tensors``, or is None.
 
     Raises
     ------
@@ -64,18 +69,34 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         "flops": total.flops,
         "bytes": total.bytes,
         "operations": {name: {"flops": cost.flops, "bytes": cost.bytes} for name, cost in costs.items()},
-        "tensors": [
-            {
-                "name": name,
-                "stored_as": checkpoint[stored].name,
-                "dtype": checkpoint[stored].dtype,
-                "shape": list(checkpoint[stored].shape),
-                "file": str(checkpoint[stored].file),
-                "offset": checkpoint[stored].offset,
-            }
-            for name, stored in names.items()
-        ],
+        "tensors": _places(checkpoint, names),
+        "text": _inspect_text(location, checkpoint) if holds_both_towers(checkpoint) else None,
     }
+
+
+def _inspect_text(location: Path, checkpoint: Tensors) -> Report:
+    config: Any = AnyTextConfig.from_pretrained(location)
+    return {
+        "config": config.to_dict(),
+        "parameters": count_text_parameters(config),
+        "weight_bytes": FLOAT32_BYTES * count_text_parameters(config),
+        "tensors": _places(checkpoint, find_text_tensors(checkpoint, config)),
+    }
+
+
+def _places(checkpoint: Tensors, names: dict[str, str]) -> list[Report]:
+    """Where each tensor lies."""
+    return [
+        {
+            "name": name,
+            "stored_as": checkpoint[stored].name,
+            "dtype": checkpoint[stored].dtype,
+            "shape": list(checkpoint[stored].shape),
+            "file": str(checkpoint[stored].file),
+            "offset": checkpoint[stored].offset,
+        }
+        for name, stored in names.items()
+    ]
 
 
 def _activation_bytes(config: VisionConfig) -> int:
@@ -106,10 +127,22 @@ def format_report(report: Report) -> str:
     for name, cost in report["operations"].items():
         share = cost["flops"] / report["flops"]
         lines.append(f"{name:<22}{cost['flops'] / 1e9:>10.3f}{share:>8.1%}{cost['bytes'] / 1e6:>10.1f}")
-    lines += ["", "tensors"]
-    for tensor in report["tensors"]:
+    lines += ["", "tensors", *_tensor_lines(report["tensors"])]
+    text = report["text"]
+    if text:
+        lines += ["", "configuration of the text tower"]
+        lines += [f"  {name:<24}{value}" for name, value in text["config"].items()]
+        lines += ["", f"parameters            {text['parameters']:,}"]
+        lines += [f"weights in float32    {text['weight_bytes'] / 1e6:,.1f} MB"]
+        lines += ["", "tensors of the text tower", *_tensor_lines(text["tensors"])]
+    return "\n".join(lines)
+
+
+def _tensor_lines(tensors: list[Report]) -> list[str]:
+    lines = []
+    for tensor in tensors:
         shape = " x ".join(map(str, tensor["shape"]))
         place = f"{Path(tensor['file']).name} at {tensor['offset']:,}"
         line = f"  {tensor['name']:<44}{tensor['dtype']:<5}{shape:<20}{place}"
         lines.append(line if tensor["stored_as"] == tensor["name"] else f"{line}, as {tensor['stored_as']}")
-    return "\n".join(lines)
+    return lines

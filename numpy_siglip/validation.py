@@ -10,7 +10,7 @@ import numpy as np
 
 from .backends import choose_backend
 from .checks import is_finite, shown
-from .comparison import Comparison
+from .comparison import Comparison, holds_both_towers
 from .configuration import SiglipConfig
 from .errors import ConfigError
 from .kernels.backend import DEFAULT_BACKEND, Backend
@@ -19,7 +19,6 @@ from .naflex_model import Siglip2Model
 from .naflex_padding import without_padding
 from .siglip import SiglipModel
 from .text import SiglipTextModel
-from .text_weights import TEXT_LAYOUT
 from .transformers_peer import (
     as_tensors,
     import_transformers,
@@ -168,15 +167,9 @@ def validate_model(
 
     with np.errstate(all="ignore"):  # a stage that is not finite is told as such
         ours.trace(**inputs, listener=compare)
-        if _holds_texts(files):
+        if holds_both_towers(files.checkpoint):
             comparisons += _compare_texts(transformers, files, ops, ours, peer, inputs)
     return Validation(tuple(comparisons), tolerance)
-
-
-def _holds_texts(files: VisionFiles) -> bool:
-    """Whether the checkpoint is that of both towers."""
-    endings = (TEXT_LAYOUT.mark, "logit_scale", "logit_bias")
-    return all(any(name.endswith(ending) for name in files.checkpoint) for ending in endings)
 
 
 def _compare_texts(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_runs import error_line, process, run
+from safetensors.numpy import load_file
 
 import numpy_siglip
 from numpy_siglip.command_line import main
@@ -47,6 +48,20 @@ def test_inspect_is_readable(toy_folder, capsys):
         "1 x 1 x 33",
     ):
         assert piece in text
+
+
+def test_inspect_tells_of_both_towers(pair_folder, capsys):
+    assert run("inspect", "--model", pair_folder, "--json") == 0
+    text = json.loads(capsys.readouterr().out)["text"]
+    tensors = load_file(pair_folder / "model.safetensors")
+    own = {name.removeprefix("text_model.") for name in tensors if name.startswith("text_model.")}
+    assert {tensor["name"] for tensor in text["tensors"]} == own
+    assert text["parameters"] == sum(tensors[f"text_model.{name}"].size for name in own)
+    assert text["config"]["projection_size"] == 33
+    assert run("inspect", "--model", pair_folder) == 0
+    report = capsys.readouterr().out
+    assert "configuration of the text tower" in report
+    assert "embeddings.token_embedding.weight" in report
 
 
 def test_published_table(capsys):
