@@ -32,6 +32,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .matrix_unit import matrix_unit_is_granted
+
 _LOG = logging.getLogger("numpy_siglip")
 _LOCK = threading.RLock()
 KERNELS: list[Kernel] = []
@@ -253,7 +255,7 @@ def _cache_class() -> Any:
             self._name = name
 
         def _file(self, key: Any) -> Path:
-            versions = (numba.__version__, llvmlite.__version__)
+            versions = (numba.__version__, llvmlite.__version__, matrix_unit_is_granted())
             signature = hashlib.sha256(repr((key, versions)).encode()).hexdigest()[:16]
             return self._folder / f"{self._name}.{source_digest()}.{signature}.kernel"
 

@@ -19,13 +19,21 @@ import numpy as np
 
 from .activations import IDENTITY, activate
 from .compilation import kernel, part
-from .integer_tile import LARGEST_DEPTH, WORD, ZERO_POINT, load_sums, multiply_integer_tile
+from .integer_tile import (
+    LARGEST_DEPTH,
+    WORD,
+    ZERO_POINT,
+    close_matrix_unit,
+    integer_tile_of_this_machine,
+    load_sums,
+    multiply_integer_tile,
+    open_matrix_unit,
+)
 from .matrix_product import Plan, plan_product
 from .packing import pack_weight, round_up
 from .quantization import words_of
 from .runtime import Runtime
 from .threads import finish_task, next_task, wait_for_tasks
-from .tile import tile_of_this_machine
 from .vector import LANES, fma, load, load_part, store, store_part
 from .workspace import aligned_empty
 
@@ -74,7 +82,7 @@ def pack_integers(
     words = words_of(in_features)
     padded = np.zeros((out_features, words * WORD), np.int8)
     padded[:, :in_features] = weight
-    tile = tile_of_this_machine()
+    tile = integer_tile_of_this_machine()
     panels = aligned_empty(round_up(out_features, LANES) * words)
     panel_count = -(-out_features // tile.columns)
     source = padded.view(np.float32).reshape(-1)
@@ -96,7 +104,7 @@ def plan_integer_product(rows: int, in_features: int, out_features: int, threads
     >>> plan.row_size, plan.row_blocks, plan.depth
     (768, 2, 768)
     """
-    return plan_product(rows, words_of(in_features), out_features, tile_of_this_machine(), threads)
+    return plan_product(rows, words_of(in_features), out_features, integer_tile_of_this_machine(), threads)
 
 
 @kernel
@@ -114,11 +122,12 @@ def multiply_integers(
     thread: int,
 ) -> None:
     """Multiply packed rows: one task is one block of rows and one panel of weights."""
-    words = (weights.in_features + LANES - 1 & -LANES) // WORD
+    words = plan.row_size
     panels = weights.panels
     tile_size = plan.tile_rows * plan.columns
     own_tiles = thread * plan.tiles_size
     tasks = plan.row_blocks * plan.weight_panels
+    open_matrix_unit()
     while True:
         task = next_task(progress, 0, tasks, thread)
         if task < 0:
@@ -153,6 +162,7 @@ def multiply_integers(
                     )  # fmt: skip
             here += steps * 4 * vectors * LANES
         finish_task(progress, 0)
+    close_matrix_unit()
     wait_for_tasks(progress, 0, tasks)
 
 

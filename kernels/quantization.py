@@ -111,14 +111,14 @@ def quantize_rows(runtime: Runtime, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def words_of(width: int) -> int:
-    """Words that a row of this many bytes takes, which is written 16 bytes at a time.
+    """Words that a row of this many bytes takes in a product, where K is a multiple of 64 bytes.
 
     Examples
     --------
     >>> words_of(768), words_of(588)
-    (192, 148)
+    (192, 160)
     """
-    return round_up(width, LANES) // WORD
+    return round_up(width, WORD * BLOCK) // WORD
 
 
 @kernel
