@@ -39,7 +39,7 @@ _LOCK = threading.RLock()
 KERNELS: list[Kernel] = []
 """Every kernel of this package that has been imported."""
 
-_EMISSIONS = {"tile": "tile_emission", "integer_tile": "integer_tile_emission"}
+_EMISSIONS = {"tile": "tile_emission", "integer_tile": "integer_tile_emission", "matrix_tile": "matrix_tile_emission"}
 """Files whose instructions are emitted elsewhere than in `emission`."""
 
 
@@ -83,7 +83,10 @@ class Part:
     def _compile(self) -> Any:
         import numba
 
-        return numba.njit(nogil=True, error_model="numpy", forceinline=self._inline)(self._function)
+        # Nothing is allocated in compiled code, so arrays need not be counted, which several threads would do
+        # in the same cache line for every call of a part.
+        options = {"nogil": True, "error_model": "numpy", "_nrt": False}
+        return numba.njit(**options, forceinline=self._inline)(self._function)
 
 
 class Kernel(Part):

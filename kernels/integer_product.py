@@ -17,25 +17,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .activations import IDENTITY, activate
-from .compilation import kernel, part
-from .integer_tile import (
-    LARGEST_DEPTH,
-    WORD,
-    ZERO_POINT,
-    close_matrix_unit,
-    integer_tile_of_this_machine,
-    load_sums,
-    multiply_integer_tile,
-    open_matrix_unit,
-)
-from .matrix_product import Plan, plan_product
+from .compilation import kernel
+from .integer_epilogue import finish_rows
+from .integer_tile import LARGEST_DEPTH, WORD, ZERO_POINT, multiply_integer_tile
+from .matrix_product import LARGEST_DEPTH_OF_BLOCK, Plan, plan_product
+from .matrix_tile import MATRIX, integer_tile_of_this_machine
+from .matrix_unit_product import multiply_on_matrix_unit
 from .packing import pack_weight, round_up
 from .quantization import words_of
 from .runtime import Runtime
 from .threads import finish_task, next_task, wait_for_tasks
-from .vector import LANES, fma, load, load_part, store, store_part
+from .vector import LANES
 from .workspace import aligned_empty
+
+_LARGEST_DEPTH_OF_MATRIX_UNIT = 288
+"""Words; a block of a panel then takes 36 KB of the first level of cache, where rows pass by it."""
 
 
 class PackedIntegers(NamedTuple):
@@ -104,7 +100,9 @@ def plan_integer_product(rows: int, in_features: int, out_features: int, threads
     >>> plan.row_size, plan.row_blocks, plan.depth
     (768, 2, 768)
     """
-    return plan_product(rows, words_of(in_features), out_features, integer_tile_of_this_machine(), threads)
+    tile = integer_tile_of_this_machine()
+    depth = _LARGEST_DEPTH_OF_MATRIX_UNIT if tile == MATRIX else LARGEST_DEPTH_OF_BLOCK
+    return plan_product(rows, words_of(in_features), out_features, tile, threads, depth)
 
 
 @kernel
@@ -122,12 +120,16 @@ def multiply_integers(
     thread: int,
 ) -> None:
     """Multiply packed rows: one task is one block of rows and one panel of weights."""
+    if plan.tile_rows == MATRIX.rows:
+        multiply_on_matrix_unit(
+            rows_of_words, row_scales, rows, weights, activation, residual, out, own, plan, progress, thread
+        )
+        return
     words = plan.row_size
     panels = weights.panels
     tile_size = plan.tile_rows * plan.columns
     own_tiles = thread * plan.tiles_size
     tasks = plan.row_blocks * plan.weight_panels
-    open_matrix_unit()
     while True:
         task = next_task(progress, 0, tasks, thread)
         if task < 0:
@@ -156,62 +158,10 @@ def multiply_integers(
                 )  # fmt: skip
                 ahead += 2 * steps * LANES
                 if k + plan.depth >= words:
-                    _finish_tile(
-                        own, tile, plan.columns, height, row_scales, weights, first_feature, features,
+                    finish_rows(
+                        own, tile, plan.columns, 0, height, row_scales, weights, first_feature, features,
                         activation, residual, out, first,
                     )  # fmt: skip
             here += steps * 4 * vectors * LANES
         finish_task(progress, 0)
-    close_matrix_unit()
     wait_for_tasks(progress, 0, tasks)
-
-
-@part
-def _finish_tile(
-    own: np.ndarray,
-    tile: int,
-    columns: int,
-    height: int,
-    row_scales: np.ndarray,
-    weights: PackedIntegers,
-    first_feature: int,
-    features: int,
-    activation: int,
-    residual: np.ndarray,
-    out: np.ndarray,
-    first_row: int,
-) -> None:
-    """Turn the sums of a tile to numbers, add the bias, activate, add the residual, and store the result."""
-    scale, correction, bias, out_features = (
-        weights.scale,
-        weights.correction,
-        weights.bias,
-        weights.out_features,
-    )
-    residual_rows = residual.size // out_features
-    whole = features & -LANES
-    rest = features - whole
-    for r in range(height):
-        row_scale = row_scales[first_row + r]
-        target = (first_row + r) * out_features + first_feature
-        added = 0
-        if residual_rows > 0:
-            added = (first_row + r) % residual_rows * out_features + first_feature
-        for j in range(0, whole, LANES):
-            f = first_feature + j
-            y = load_sums(own, tile + r * columns + j, correction, f) * load(scale, f)
-            y = fma(y, row_scale, load(bias, f))
-            if activation != IDENTITY:
-                y = activate(activation, y)
-            if residual_rows > 0:
-                y = y + load(residual, added + j)
-            store(out, target + j, y)
-        if rest:
-            f = first_feature + whole
-            y = load_sums(own, tile + r * columns + whole, correction, f) * load_part(scale, f, rest)
-            y = fma(y, row_scale, load_part(bias, f, rest))
-            if activation != IDENTITY:
-                y = activate(activation, y)
-            if residual_rows > 0:
-                y = y + load_part(residual, added + whole, rest)
-            store_part(out, target + whole, y, rest)

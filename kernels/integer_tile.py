@@ -10,7 +10,7 @@ the products to a sum of 32 bits; sums are exact while K is at most `LARGEST_DEP
 ===========  =====================================================  ======================================
 processor    instructions                                           products in one register of 512 bits
 ===========  =====================================================  ======================================
-AMX          ``tdpbusd`` (see `matrix_tile_emission`)               16 x 64
+AMX          ``tdpbusd``, see `matrix_tile`                         16 x 64
 AVX-512 VNNI ``vpdpbusd``, 512 bits                                 64
 AVX-VNNI     ``vpdpbusd``, 256 bits, twice                          2 x 32
 x86-64       ``pmaddwd`` of even and of odd bytes, widened to 16    2 x 2 x 16 (AVX2), 4 x 2 x 8 (SSE2)
@@ -27,9 +27,8 @@ import functools
 
 import numpy as np
 
-from .compilation import instruction, jit_is_disabled
-from .matrix_unit import matrix_unit_is_granted
-from .tile import BLOCK, Tile, tile_of_this_machine
+from .compilation import instruction
+from .tile import BLOCK, tile_of_this_machine
 from .vector import LANES, Vector
 
 WORD = 4
@@ -52,51 +51,6 @@ def processor_features() -> frozenset[str]:
     return frozenset(enabled | {triple.partition("-")[0]})
 
 
-class MatrixTile(Tile):
-    """A tile of the matrix unit, which computes 16 rows in one go."""
-
-    @property
-    def row_counts(self) -> tuple[int, ...]:
-        """Heights that are compiled."""
-        return self.rows // 2, self.rows
-
-
-MATRIX = MatrixTile(32, 2)
-
-
-@functools.cache
-def uses_matrix_unit() -> bool:
-    """Whether products of integers are computed by the matrix unit of the processor.
-
-    Examples
-    --------
-    >>> uses_matrix_unit() in (True, False)
-    True
-    """
-    return not jit_is_disabled() and "amx-int8" in processor_features() and matrix_unit_is_granted()
-
-
-def integer_tile_of_this_machine() -> Tile:
-    """The tile for the processor that Numba compiles for.
-
-    Examples
-    --------
-    >>> integer_tile_of_this_machine() in (MATRIX, tile_of_this_machine())
-    True
-    """
-    return MATRIX if uses_matrix_unit() else tile_of_this_machine()
-
-
-@instruction
-def open_matrix_unit() -> None:
-    """Say how large the registers are; before the first tile of each thread."""
-
-
-@instruction
-def close_matrix_unit() -> None:
-    """Leave the registers empty, so that nobody has to keep them when threads change."""
-
-
 @instruction
 def multiply_integer_tile(
     rows: int,
@@ -115,7 +69,7 @@ def multiply_integer_tile(
     ahead_index: int,
 ) -> None:
     """Multiply one tile; operands are those of `tile.multiply_tile`, in words."""
-    panel_rows, depth, width = integer_tile_of_this_machine().rows, 4 * steps, vectors * LANES
+    panel_rows, depth, width = tile_of_this_machine().rows, 4 * steps, vectors * LANES
     rows = min(rows, panel_rows)
     blocks = -(-depth // BLOCK)
     left = a[a_index : a_index + blocks * panel_rows * BLOCK].view(np.uint8)

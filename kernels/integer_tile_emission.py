@@ -13,9 +13,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from .emission import BYTE, FLOATS, INTS, VECTOR, address_of, call_llvm, emit_load, shuffle
-from .integer_tile import WORD, integer_tile_of_this_machine, processor_features, uses_matrix_unit
-from .matrix_tile_emission import close_matrix_unit, emit_matrix_tile, open_matrix_unit
-from .tile_emission import define_tile, emit_register_tile
+from .integer_tile import WORD, processor_features
+from .tile import tile_of_this_machine
+from .tile_emission import define_tile
 from .vector import LANES
 
 _INT, _SHORT = ir.IntType(32), ir.IntType(16)
@@ -97,14 +97,7 @@ def _emit_bytes(builder: Any, a: Any, b: Any, total: Any) -> Any:
     return total
 
 
-def _emit_tile(builder: Any, *shape: Any, **operands: Any) -> None:
-    if uses_matrix_unit():
-        emit_matrix_tile(builder, *shape, **operands)
-    else:
-        emit_register_tile(emit_dot, builder, *shape, **operands)
-
-
-multiply_integer_tile = define_tile(integer_tile_of_this_machine, _emit_tile)
+multiply_integer_tile = define_tile(tile_of_this_machine, emit_dot)
 
 
 @intrinsic

@@ -28,7 +28,7 @@ from .threads import finish_task, next_task, wait_for_tasks
 from .tile import BLOCK, Tile, multiply_tile
 from .vector import LANES, load, load_part, store, store_part
 
-_LARGEST_DEPTH = 1152
+LARGEST_DEPTH_OF_BLOCK = 1152
 """K is cut into blocks of at most this: a block of a weight panel and the one behind it, which is fetched
 meanwhile, then take half a megabyte of the second level of cache, and leave room for the rows."""
 
@@ -62,7 +62,14 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def plan_product(rows: int, in_features: int, out_features: int, tile: Tile, threads: int) -> Plan:
+def plan_product(
+    rows: int,
+    in_features: int,
+    out_features: int,
+    tile: Tile,
+    threads: int,
+    largest_depth: int = LARGEST_DEPTH_OF_BLOCK,
+) -> Plan:
     """Cut a product into tasks that fit the caches.
 
     Examples
@@ -72,7 +79,7 @@ def plan_product(rows: int, in_features: int, out_features: int, tile: Tile, thr
     (2, 13, 1024, 16)
     """
     row_size = round_up(in_features, BLOCK)
-    depth = round_up(-(-row_size // -(-row_size // _LARGEST_DEPTH)), BLOCK)
+    depth = round_up(-(-row_size // -(-row_size // largest_depth)), BLOCK)
     row_panels = -(-rows // tile.rows)
     for_cache = -(-rows * row_size // _ROW_BLOCK_FLOATS)
     for_threads = max(1, min(threads, row_panels // _LEAST_PANELS))

@@ -1,10 +1,4 @@
-"""The machine code of the tile of integers on a matrix unit (AMX), sixteen rows of it at a time.
-
-The unit has eight registers of 16 rows of 64 bytes. ``tdpbusd`` takes two of them, 16 rows of ``a`` in words
-and 16 rows of ``b``, and adds the product to a third: 16 times as much as a register of 512 bits does, and
-the same integers (Intel, Software Developer's Manual, volume 2). Four registers hold sums, two ``a``, two
-``b``. Both lie in memory as `packing` says, which is how the unit reads them.
-"""
+"""The machine code of the steps of `matrix_tile`. Registers of the unit are named in it; nobody else uses any."""
 
 from __future__ import annotations
 
@@ -16,83 +10,39 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .cost import FLOAT32_BYTES
-from .emission import BYTE, INDEX, call_llvm, emit_prefetch
-from .integer_tile import uses_matrix_unit
-from .tile import BLOCK, Tile
+from .emission import BYTE, INDEX, address_of, call_llvm, emit_prefetch
+from .matrix_tile import MATRIX, STEP, uses_matrix_unit
+from .tile import BLOCK
 from .vector import LANES
 
 _REGISTERS, _ROWS, _ROW_BYTES = 8, 16, 64
-_SUMS, _LEFT, _RIGHT = 0, 4, 6
-"""The first register of each kind."""
+_SUMS, _LEFT, _RIGHT = (0, 1, 2, 3), (4, 5), (6, 7)
+"""The registers of each kind; sums row by row."""
 
+_LINES = 8
 _POINTER, _VOID = BYTE.as_pointer(), ir.VoidType()
-
-
-def emit_matrix_tile(
-    builder: Any,
-    tile: Tile,
-    panel_rows: int,
-    a: Any,
-    b: Any,
-    out: Any,
-    ahead: Any,
-    steps: Any,
-    row_stride: Any,
-    vector_stride: Any,
-    resume: Any,
-) -> None:
-    """Hold up to 2 x 2 registers of sums, and go through K 16 words at a time.
-
-    Operands are those of `tile_emission.emit_tile`; ``steps`` divides by four.
-    """
-    heights, width = range(-(-tile.rows // _ROWS)), tile.vectors * LANES
-
-    def number(value: int) -> Any:
-        return ir.Constant(INDEX, value)
-
-    def bytes_of(words: Any) -> Any:
-        return builder.mul(words, number(FLOAT32_BYTES))
-
-    def each_sum(name: str) -> None:
-        for r in heights:
-            for v in range(tile.vectors):
-                offset = builder.mul(row_stride, number(r * _ROWS))
-                offset = builder.add(offset, builder.mul(vector_stride, number(v)))
-                _move(builder, name, _SUMS + 2 * r + v, builder.gep(out, [offset]), bytes_of(row_stride))
-
-    with builder.if_else(builder.icmp_signed("!=", resume, number(0))) as (resumed, zero):
-        with resumed:
-            each_sum("tileloadd64")
-        with zero:
-            for register in range(_SUMS, _LEFT):
-                builder.call(call_llvm(builder, "llvm.x86.tilezero", _VOID, BYTE), [_byte(register)])
-
-    with cgutils.for_range(builder, builder.lshr(steps, number(2))) as loop:
-        here = builder.gep(a, [builder.mul(loop.index, number(panel_rows * BLOCK))])
-        for r in heights:
-            rows = builder.gep(here, [number(r * _ROWS * BLOCK)])
-            _move(builder, "tileloadd64", _LEFT + r, rows, number(_ROW_BYTES))
-        here = builder.gep(b, [builder.mul(loop.index, number(_ROWS * width))])
-        for v in range(tile.vectors):
-            columns = builder.gep(here, [number(v * LANES)])
-            _move(builder, "tileloadd64", _RIGHT + v, columns, number(width * FLOAT32_BYTES))
-            for r in heights:
-                multiply = call_llvm(builder, "llvm.x86.tdpbusd", _VOID, BYTE, BYTE, BYTE)
-                builder.call(multiply, [_byte(_SUMS + 2 * r + v), _byte(_LEFT + r), _byte(_RIGHT + v)])
-        for line in range(8):  # as much of what comes next as four steps of the other tiles fetch
-            place = builder.add(builder.shl(loop.index, number(7)), number(line * LANES))
-            emit_prefetch(builder, builder.gep(ahead, [place]))
-    each_sum("tilestored64")
 
 
 def _byte(value: int) -> Any:
     return ir.Constant(BYTE, value)
 
 
-def _move(builder: Any, name: str, register: int, address: Any, stride: Any) -> None:
-    """Load or store a register whose rows lie so many bytes apart."""
+def _number(value: int) -> Any:
+    return ir.Constant(INDEX, value)
+
+
+def _move(builder: Any, name: str, register: int, address: Any, stride: int) -> None:
+    """Load or store a register whose rows lie so many words apart."""
     function = call_llvm(builder, f"llvm.x86.{name}", _VOID, BYTE, _POINTER, INDEX)
-    builder.call(function, [_byte(register), builder.bitcast(address, _POINTER), stride])
+    operands = [_byte(register), builder.bitcast(address, _POINTER), _number(stride * FLOAT32_BYTES)]
+    builder.call(function, operands)
+
+
+def _move_sums(builder: Any, name: str, address: Any) -> None:
+    for register in _SUMS:
+        row, vector = divmod(register, MATRIX.vectors)
+        place = builder.gep(address, [_number(row * _ROWS * MATRIX.columns + vector * LANES)])
+        _move(builder, name, register, place, MATRIX.columns)
 
 
 @intrinsic
@@ -117,3 +67,85 @@ def close_matrix_unit(typing_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), code
+
+
+@intrinsic
+def begin_sums(typing_context: Any, sums: Any, index: Any, resume: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if uses_matrix_unit():
+            array, place, resume = arguments
+            address = address_of(context, builder, signature.args[0], array, place)
+            with builder.if_else(builder.icmp_signed("!=", resume, _number(0))) as (resumed, zero):
+                with resumed:
+                    _move_sums(builder, "tileloadd64", address)
+                with zero:
+                    for register in _SUMS:
+                        builder.call(call_llvm(builder, "llvm.x86.tilezero", _VOID, BYTE), [_byte(register)])
+        return context.get_dummy_value()
+
+    return types.void(sums, types.intp, types.intp), code
+
+
+@intrinsic
+def end_sums(typing_context: Any, sums: Any, index: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if uses_matrix_unit():
+            address = address_of(context, builder, signature.args[0], *arguments)
+            _move_sums(builder, "tilestored64", address)
+        return context.get_dummy_value()
+
+    return types.void(sums, types.intp), code
+
+
+@intrinsic
+def multiply_step(
+    typing_context: Any,
+    rows: Any,
+    vectors: Any,
+    a: Any,
+    a_index: Any,
+    b: Any,
+    b_index: Any,
+    ahead: Any,
+    ahead_index: Any,
+) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if uses_matrix_unit():
+            rows, vectors, *places = arguments
+            kinds = signature.args[2::2]
+            left, right, ahead = (
+                address_of(context, builder, kind, *places[2 * i : 2 * i + 2]) for i, kind in enumerate(kinds)
+            )
+            tall = builder.icmp_signed(">", rows, _number(_ROWS))
+            wide = builder.icmp_signed(">", vectors, _number(1))
+            with builder.if_else(wide) as (two, one):
+                with two:
+                    _emit_heights(builder, tall, left, right, vectors=2)
+                with one:
+                    _emit_heights(builder, tall, left, right, vectors=1)
+            for line in range(_LINES):
+                emit_prefetch(builder, builder.gep(ahead, [_number(line * LANES)]))
+        return context.get_dummy_value()
+
+    signature = types.void(types.intp, types.intp, a, types.intp, b, types.intp, ahead, types.intp)
+    return signature, code
+
+
+def _emit_heights(builder: Any, tall: Any, left: Any, right: Any, vectors: int) -> None:
+    with builder.if_else(tall) as (two, one):
+        with two:
+            _emit_step(builder, left, right, 2, vectors)
+        with one:
+            _emit_step(builder, left, right, 1, vectors)
+
+
+def _emit_step(builder: Any, left: Any, right: Any, heights: int, vectors: int) -> None:
+    """Load each operand once, and multiply every pair."""
+    multiply = call_llvm(builder, "llvm.x86.tdpbusd", _VOID, BYTE, BYTE, BYTE)
+    for r in range(heights):
+        _move(builder, "tileloadd64", _LEFT[r], builder.gep(left, [_number(r * _ROWS * BLOCK)]), STEP)
+    for v in range(vectors):
+        _move(builder, "tileloadd64", _RIGHT[v], builder.gep(right, [_number(v * LANES)]), vectors * LANES)
+        for r in range(heights):
+            total = _byte(_SUMS[r * MATRIX.vectors + v])
+            builder.call(multiply, [total, _byte(_LEFT[r]), _byte(_RIGHT[v])])

@@ -8,7 +8,6 @@ pair is multiplied into an accumulator. The accumulators are variables of LLVM t
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,11 +30,11 @@ from .tile import BLOCK, Tile, tile_of_this_machine
 from .vector import LANES
 
 
-def define_tile(shape: Callable[[], Tile], emit_tile: Callable[..., None]) -> Any:
+def define_tile(shape: Callable[[], Tile], multiply_add: Callable[..., Any]) -> Any:
     """An instruction that chooses the smallest tile that covers the rows and vectors asked for.
 
-    ``shape`` gives the largest, when code is emitted, and ``emit_tile`` emits one, as `emit_register_tile` does.
-    See `tile.multiply_tile`.
+    ``shape`` gives the largest, when code is emitted; ``multiply_add(builder, a, b, total)`` is what happens
+    to vectors. See `tile.multiply_tile`.
     """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -56,7 +55,9 @@ def define_tile(shape: Callable[[], Tile], emit_tile: Callable[..., None]) -> An
                     if height == full.rows:
                         fits = ir.Constant(BIT, 1)  # the tallest takes whatever is left
                     with builder.if_then(fits):
-                        emit_tile(builder, Tile(height, count), full.rows, **addresses, **numbers)
+                        _emit_tile(
+                            builder, Tile(height, count), full.rows, multiply_add, **addresses, **numbers
+                        )
                         builder.branch(finish)
                         builder.position_at_end(builder.append_basic_block("unreached"))
         builder.branch(finish)
@@ -96,11 +97,11 @@ _TILE_OPERANDS = (
 )  # fmt: skip
 
 
-def emit_register_tile(
-    multiply_add: Callable[..., Any],
+def _emit_tile(
     builder: Any,
     tile: Tile,
     panel_rows: int,
+    multiply_add: Callable[..., Any],
     a: Any,
     b: Any,
     out: Any,
@@ -113,8 +114,7 @@ def emit_register_tile(
     """Hold rows x vectors accumulators in registers, and go through K four at a time.
 
     Every step of k loads one row of ``b`` as vectors, and for each row of the tile spreads one number
-    of ``a`` over a register and multiplies the two into the accumulators, with
-    ``multiply_add(builder, a, b, total)``.
+    of ``a`` over a register and multiplies the two into the accumulators.
     """
     places = [(r, v) for r in range(tile.rows) for v in range(tile.vectors)]
 
@@ -181,4 +181,4 @@ def emit_register_tile(
         emit_store(builder, value, out_address(r, v))
 
 
-multiply_tile = define_tile(tile_of_this_machine, functools.partial(emit_register_tile, emit_fma))
+multiply_tile = define_tile(tile_of_this_machine, emit_fma)
