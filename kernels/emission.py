@@ -111,12 +111,12 @@ def emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(call_llvm(builder, f"llvm.fma.v{LANES}f32", FLOATS, *[FLOATS] * 3), [a, b, c])
 
 
-def emit_prefetch(builder: Any, address: Any, *, to_write: bool = False) -> None:
-    """Ask for a cache line: into the second level of cache to be read, into the first to be written."""
+def emit_prefetch(builder: Any, address: Any) -> None:
+    """Ask for a cache line, into the second level of cache."""
     pointer = BYTE.as_pointer()
     function = call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _INT, _INT, _INT)
-    purpose, locality, data = (ir.Constant(_INT, value) for value in ((1, 3, 1) if to_write else (0, 2, 1)))
-    builder.call(function, [builder.bitcast(address, pointer), purpose, locality, data])
+    read, second_level, data = (ir.Constant(_INT, value) for value in (0, 2, 1))
+    builder.call(function, [builder.bitcast(address, pointer), read, second_level, data])
 
 
 # ------------------------------------------------------------------------------------------- operators
@@ -231,15 +231,6 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), code
-
-
-@intrinsic
-def expect_store(typing_context: Any, array: Any, index: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit_prefetch(builder, address_of(context, builder, signature.args[0], *arguments), to_write=True)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), code
 
 
 @intrinsic

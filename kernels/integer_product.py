@@ -20,18 +20,21 @@ import numpy as np
 from .compilation import kernel
 from .integer_epilogue import finish_rows
 from .integer_tile import LARGEST_DEPTH, WORD, ZERO_POINT, multiply_integer_tile
-from .matrix_product import LARGEST_DEPTH_OF_BLOCK, Plan, plan_product
+from .matrix_product import Plan, plan_product
 from .matrix_tile import MATRIX, integer_tile_of_this_machine
 from .matrix_unit_product import multiply_on_matrix_unit
 from .packing import pack_weight, round_up
 from .quantization import words_of
 from .runtime import Runtime
-from .threads import finish_task, next_task, wait_for_tasks
+from .threads import finish_task, next_task, share_begin, wait_for_tasks
 from .vector import LANES
 from .workspace import aligned_empty
 
 _LARGEST_DEPTH_OF_MATRIX_UNIT = 288
 """Words; a block of a panel then takes 36 KB of the first level of cache, where rows pass by it."""
+
+_LEAST_PANELS_OF_MATRIX_UNIT = 3
+"""Likewise of 32 rows, for which it is worth while to fetch a panel of weights."""
 
 
 class PackedIntegers(NamedTuple):
@@ -101,8 +104,8 @@ def plan_integer_product(rows: int, in_features: int, out_features: int, threads
     (768, 2, 768)
     """
     tile = integer_tile_of_this_machine()
-    depth = _LARGEST_DEPTH_OF_MATRIX_UNIT if tile == MATRIX else LARGEST_DEPTH_OF_BLOCK
-    return plan_product(rows, words_of(in_features), out_features, tile, threads, depth)
+    blocks = (_LARGEST_DEPTH_OF_MATRIX_UNIT, _LEAST_PANELS_OF_MATRIX_UNIT) if tile == MATRIX else ()
+    return plan_product(rows, words_of(in_features), out_features, tile, threads, *blocks)
 
 
 @kernel
@@ -129,14 +132,15 @@ def multiply_integers(
     panels = weights.panels
     tile_size = plan.tile_rows * plan.columns
     own_tiles = thread * plan.tiles_size
+    residual_rows = residual.size // weights.out_features
     tasks = plan.row_blocks * plan.weight_panels
     while True:
         task = next_task(progress, 0, tasks, thread)
         if task < 0:
             break
         row_block, weight_panel = task // plan.weight_panels, task % plan.weight_panels
-        first_panel = row_block * plan.panels_per_block
-        last_panel = min(first_panel + plan.panels_per_block, plan.row_panels)
+        first_panel = share_begin(row_block, plan.row_blocks, plan.row_panels)
+        last_panel = share_begin(row_block + 1, plan.row_blocks, plan.row_panels)
         first_feature = weight_panel * plan.columns
         features = min(plan.columns, weights.out_features - first_feature)
         vectors = (features + LANES - 1) // LANES
@@ -160,7 +164,7 @@ def multiply_integers(
                 if k + plan.depth >= words:
                     finish_rows(
                         own, tile, plan.columns, 0, height, row_scales, weights, first_feature, features,
-                        activation, residual, out, first,
+                        activation, residual, residual_rows, out, first,
                     )  # fmt: skip
             here += steps * 4 * vectors * LANES
         finish_task(progress, 0)

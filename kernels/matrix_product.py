@@ -35,7 +35,7 @@ meanwhile, then take half a megabyte of the second level of cache, and leave roo
 _ROW_BLOCK_FLOATS = 320_000
 """Rows are cut into blocks of at most about this many numbers, to stay in the second level of cache."""
 
-_LEAST_PANELS = 8
+LEAST_PANELS_OF_BLOCK = 8
 """Panels of rows for which it is worth while to fetch a panel of weights. Rows are cut into as many blocks as
 there are threads, so that each thread finds its own rows in its own cache, unless blocks become smaller."""
 
@@ -69,6 +69,7 @@ def plan_product(
     tile: Tile,
     threads: int,
     largest_depth: int = LARGEST_DEPTH_OF_BLOCK,
+    least_panels: int = LEAST_PANELS_OF_BLOCK,
 ) -> Plan:
     """Cut a product into tasks that fit the caches.
 
@@ -82,7 +83,7 @@ def plan_product(
     depth = round_up(-(-row_size // -(-row_size // largest_depth)), BLOCK)
     row_panels = -(-rows // tile.rows)
     for_cache = -(-rows * row_size // _ROW_BLOCK_FLOATS)
-    for_threads = max(1, min(threads, row_panels // _LEAST_PANELS))
+    for_threads = max(1, min(threads, row_panels // least_panels))
     panels_per_block = -(-row_panels // round_up(for_cache, for_threads))
     return Plan(
         tile.rows,

@@ -7,9 +7,9 @@ of each of 16 columns of ``b``, and adds the product to a third: 16 times what a
 of 512 bits, and the same integers (Intel, Software Developer's Manual, volume 2). Four registers hold sums, two
 ``a``, two ``b``; the unit reads both from where `packing` puts them. So a tile is
 
-    begin_sums, a multiply_step for every 16 words of K, end_sums
+    begin_sums, multiply_steps for every 16 words of K, end_sums
 
-and between two steps there is time for other work, which the processor does meanwhile: a step takes the
+and between steps there is time for other work, which the processor does meanwhile: a step takes the
 unit 64 cycles, and everybody else 20 instructions. Without such a unit nothing is emitted for any of this.
 """
 
@@ -68,17 +68,15 @@ def begin_sums(sums: np.ndarray, index: int, resume: int) -> None:
 
 
 @instruction
-def multiply_step(
-    rows: int,
-    vectors: int,
-    a: np.ndarray,
-    a_index: int,
-    b: np.ndarray,
-    b_index: int,
-    ahead: np.ndarray,
-    ahead_index: int,
+def multiply_steps(
+    count: int, rows: int, vectors: int, a: np.ndarray, a_index: int, b: np.ndarray, b_index: int
 ) -> None:
-    """Go 16 words along K, and fetch eight cache lines of what is needed soon."""
+    """Go 16 words along K, some times."""
+
+
+@instruction
+def fetch_ahead(array: np.ndarray, index: int) -> None:
+    """Fetch eight cache lines that are needed soon, into the second level of cache."""
 
 
 @instruction

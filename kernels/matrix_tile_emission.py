@@ -98,54 +98,55 @@ def end_sums(typing_context: Any, sums: Any, index: Any) -> Any:
 
 
 @intrinsic
-def multiply_step(
+def fetch_ahead(typing_context: Any, array: Any, index: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = address_of(context, builder, signature.args[0], *arguments)
+        for line in range(_LINES):
+            emit_prefetch(builder, builder.gep(address, [_number(line * LANES)]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
+
+
+@intrinsic
+def multiply_steps(
     typing_context: Any,
+    count: Any,
     rows: Any,
     vectors: Any,
     a: Any,
     a_index: Any,
     b: Any,
     b_index: Any,
-    ahead: Any,
-    ahead_index: Any,
 ) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if uses_matrix_unit():
-            rows, vectors, *places = arguments
-            kinds = signature.args[2::2]
-            left, right, ahead = (
-                address_of(context, builder, kind, *places[2 * i : 2 * i + 2]) for i, kind in enumerate(kinds)
-            )
+            count, rows, vectors, *places = arguments
+            left = address_of(context, builder, signature.args[3], *places[:2])
+            right = address_of(context, builder, signature.args[5], *places[2:])
             tall = builder.icmp_signed(">", rows, _number(_ROWS))
             wide = builder.icmp_signed(">", vectors, _number(1))
-            with builder.if_else(wide) as (two, one):
-                with two:
-                    _emit_heights(builder, tall, left, right, vectors=2)
-                with one:
-                    _emit_heights(builder, tall, left, right, vectors=1)
-            for line in range(_LINES):
-                emit_prefetch(builder, builder.gep(ahead, [_number(line * LANES)]))
+            for heights, is_tall in ((2, tall), (1, builder.not_(tall))):
+                for columns, is_wide in ((2, wide), (1, builder.not_(wide))):
+                    with builder.if_then(builder.and_(is_tall, is_wide)):
+                        _emit_steps(builder, count, left, right, heights, columns)
         return context.get_dummy_value()
 
-    signature = types.void(types.intp, types.intp, a, types.intp, b, types.intp, ahead, types.intp)
-    return signature, code
+    index = types.intp
+    return types.void(index, index, index, a, index, b, index), code
 
 
-def _emit_heights(builder: Any, tall: Any, left: Any, right: Any, vectors: int) -> None:
-    with builder.if_else(tall) as (two, one):
-        with two:
-            _emit_step(builder, left, right, 2, vectors)
-        with one:
-            _emit_step(builder, left, right, 1, vectors)
-
-
-def _emit_step(builder: Any, left: Any, right: Any, heights: int, vectors: int) -> None:
-    """Load each operand once, and multiply every pair."""
+def _emit_steps(builder: Any, count: Any, left: Any, right: Any, heights: int, vectors: int) -> None:
+    """At each step load each operand once, and multiply every pair."""
     multiply = call_llvm(builder, "llvm.x86.tdpbusd", _VOID, BYTE, BYTE, BYTE)
-    for r in range(heights):
-        _move(builder, "tileloadd64", _LEFT[r], builder.gep(left, [_number(r * _ROWS * BLOCK)]), STEP)
-    for v in range(vectors):
-        _move(builder, "tileloadd64", _RIGHT[v], builder.gep(right, [_number(v * LANES)]), vectors * LANES)
+    with cgutils.for_range(builder, count) as loop:
+        a = builder.gep(left, [builder.mul(loop.index, _number(MATRIX.rows * STEP))])
+        b = builder.gep(right, [builder.mul(loop.index, _number(vectors * LANES * STEP))])
         for r in range(heights):
-            total = _byte(_SUMS[r * MATRIX.vectors + v])
-            builder.call(multiply, [total, _byte(_LEFT[r]), _byte(_RIGHT[v])])
+            _move(builder, "tileloadd64", _LEFT[r], builder.gep(a, [_number(r * _ROWS * BLOCK)]), STEP)
+        for v in range(vectors):
+            columns = builder.gep(b, [_number(v * LANES)])
+            _move(builder, "tileloadd64", _RIGHT[v], columns, vectors * LANES)
+            for r in range(heights):
+                total = _byte(_SUMS[r * MATRIX.vectors + v])
+                builder.call(multiply, [total, _byte(_LEFT[r]), _byte(_RIGHT[v])])

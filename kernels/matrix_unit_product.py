@@ -14,12 +14,24 @@ import numpy as np
 from .compilation import part
 from .integer_epilogue import finish_rows
 from .matrix_product import Plan
-from .matrix_tile import STEP, begin_sums, close_matrix_unit, end_sums, multiply_step, open_matrix_unit
-from .threads import finish_task, next_task, wait_for_tasks
+from .matrix_tile import (
+    STEP,
+    begin_sums,
+    close_matrix_unit,
+    end_sums,
+    fetch_ahead,
+    multiply_steps,
+    open_matrix_unit,
+)
+from .threads import finish_task, next_task, share_begin, wait_for_tasks
 from .vector import LANES
 
 _WORDS_FETCHED = 8 * LANES
-"""By one step."""
+"""At one step."""
+
+_STEPS_AT_ONCE = 3
+"""Between which rows are finished. The processor looks ahead some hundreds of instructions, so that the steps
+and the rows behind them overlap."""
 
 
 @part
@@ -40,6 +52,7 @@ def multiply_on_matrix_unit(
     words, panels = plan.row_size, weights.panels
     tile_size = plan.tile_rows * plan.columns
     own_tiles = thread * plan.tiles_size
+    residual_rows = residual.size // weights.out_features
     tasks = plan.row_blocks * plan.weight_panels
     # Of the tile whose sums are stored: its place, rows, how many of them are finished, and its columns.
     stored, stored_row, height, finished, stored_feature, stored_features = 0, 0, 0, 0, 0, 0
@@ -50,8 +63,8 @@ def multiply_on_matrix_unit(
         if task < 0:
             break
         row_block, weight_panel = task // plan.weight_panels, task % plan.weight_panels
-        first_panel = row_block * plan.panels_per_block
-        last_panel = min(first_panel + plan.panels_per_block, plan.row_panels)
+        first_panel = share_begin(row_block, plan.row_blocks, plan.row_panels)
+        last_panel = share_begin(row_block + 1, plan.row_blocks, plan.row_panels)
         first_feature = weight_panel * plan.columns
         features = min(plan.columns, weights.out_features - first_feature)
         vectors = (features + LANES - 1) // LANES
@@ -60,26 +73,28 @@ def multiply_on_matrix_unit(
             steps = min(plan.depth, words - k) // STEP
             # What is needed next lies behind: the next block of K of this panel, or the next panel.
             ahead = here + steps * STEP * vectors * LANES
+            ahead_end = min(ahead + steps * STEP * vectors * LANES, panels.size)
             for panel in range(first_panel, last_panel):
                 first = panel * plan.tile_rows
                 # Sums that wait for another block of K have places of their own.
                 place = own_tiles + (panel - first_panel) * tile_size * (plan.depth < words)
                 left = first * plan.row_size + k * plan.tile_rows
                 right = here
-                at_once = (height - finished + steps - 1) // steps
+                at_once = ((height - finished) * _STEPS_AT_ONCE + steps - 1) // steps
                 begin_sums(own, place, k)
-                for _ in range(steps):
-                    ahead = min(ahead, panels.size - _WORDS_FETCHED)
-                    multiply_step(
-                        rows - first, vectors, rows_of_words, left, panels, right, panels, max(0, ahead)
-                    )
-                    ahead += _WORDS_FETCHED
-                    left += STEP * plan.tile_rows
-                    right += STEP * vectors * LANES
+                for step in range(0, steps, _STEPS_AT_ONCE):
+                    count = min(_STEPS_AT_ONCE, steps - step)
+                    multiply_steps(count, rows - first, vectors, rows_of_words, left, panels, right)
+                    left += count * STEP * plan.tile_rows
+                    right += count * STEP * vectors * LANES
+                    for _ in range(count):
+                        if ahead < ahead_end:
+                            fetch_ahead(panels, ahead)
+                            ahead += _WORDS_FETCHED
                     end = min(finished + at_once, height)
                     finish_rows(
                         own, stored, plan.columns, finished, end, row_scales, weights, stored_feature,
-                        stored_features, activation, residual, out, stored_row,
+                        stored_features, activation, residual, residual_rows, out, stored_row,
                     )  # fmt: skip
                     finished = end
                 if unreported:
@@ -94,7 +109,7 @@ def multiply_on_matrix_unit(
         unreported = 1
     finish_rows(
         own, stored, plan.columns, finished, height, row_scales, weights, stored_feature, stored_features,
-        activation, residual, out, stored_row,
+        activation, residual, residual_rows, out, stored_row,
     )  # fmt: skip
     if unreported:
         finish_task(progress, 0)

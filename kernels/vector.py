@@ -58,11 +58,6 @@ def store_part(array: np.ndarray, index: int, vector: Vector, count: int) -> Non
 
 
 @instruction
-def expect_store(array: np.ndarray, index: int) -> None:
-    """Let the cache line of an element be fetched, since it will be written soon."""
-
-
-@instruction
 def fill(value: float) -> Vector:
     """Sixteen equal lanes."""
     return np.full(LANES, value, np.float32)
