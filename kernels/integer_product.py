@@ -30,12 +30,6 @@ from .threads import finish_task, next_task, share_begin, wait_for_tasks
 from .vector import LANES
 from .workspace import aligned_empty
 
-_LARGEST_DEPTH_OF_MATRIX_UNIT = 288
-"""Words; a block of a panel then takes 36 KB of the first level of cache, where rows pass by it."""
-
-_LEAST_PANELS_OF_MATRIX_UNIT = 3
-"""Likewise of 32 rows, for which it is worth while to fetch a panel of weights."""
-
 
 class PackedIntegers(NamedTuple):
     """A quantised affine map in the order of register tiles."""
@@ -104,8 +98,7 @@ def plan_integer_product(rows: int, in_features: int, out_features: int, threads
     (768, 2, 768)
     """
     tile = integer_tile_of_this_machine()
-    blocks = (_LARGEST_DEPTH_OF_MATRIX_UNIT, _LEAST_PANELS_OF_MATRIX_UNIT) if tile == MATRIX else ()
-    return plan_product(rows, words_of(in_features), out_features, tile, threads, *blocks)
+    return plan_product(rows, words_of(in_features), out_features, tile, threads)
 
 
 @kernel

@@ -28,14 +28,14 @@ from .threads import finish_task, next_task, wait_for_tasks
 from .tile import BLOCK, Tile, multiply_tile
 from .vector import LANES, load, load_part, store, store_part
 
-LARGEST_DEPTH_OF_BLOCK = 1152
+_LARGEST_DEPTH = 1152
 """K is cut into blocks of at most this: a block of a weight panel and the one behind it, which is fetched
 meanwhile, then take half a megabyte of the second level of cache, and leave room for the rows."""
 
 _ROW_BLOCK_FLOATS = 320_000
 """Rows are cut into blocks of at most about this many numbers, to stay in the second level of cache."""
 
-LEAST_PANELS_OF_BLOCK = 8
+_LEAST_PANELS = 8
 """Panels of rows for which it is worth while to fetch a panel of weights. Rows are cut into as many blocks as
 there are threads, so that each thread finds its own rows in its own cache, unless blocks become smaller."""
 
@@ -62,15 +62,7 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def plan_product(
-    rows: int,
-    in_features: int,
-    out_features: int,
-    tile: Tile,
-    threads: int,
-    largest_depth: int = LARGEST_DEPTH_OF_BLOCK,
-    least_panels: int = LEAST_PANELS_OF_BLOCK,
-) -> Plan:
+def plan_product(rows: int, in_features: int, out_features: int, tile: Tile, threads: int) -> Plan:
     """Cut a product into tasks that fit the caches.
 
     Examples
@@ -80,10 +72,10 @@ def plan_product(
     (2, 13, 1024, 16)
     """
     row_size = round_up(in_features, BLOCK)
-    depth = round_up(-(-row_size // -(-row_size // largest_depth)), BLOCK)
+    depth = round_up(-(-row_size // -(-row_size // _LARGEST_DEPTH)), BLOCK)
     row_panels = -(-rows // tile.rows)
     for_cache = -(-rows * row_size // _ROW_BLOCK_FLOATS)
-    for_threads = max(1, min(threads, row_panels // least_panels))
+    for_threads = max(1, min(threads, row_panels // _LEAST_PANELS))
     panels_per_block = -(-row_panels // round_up(for_cache, for_threads))
     return Plan(
         tile.rows,
