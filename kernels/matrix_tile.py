@@ -7,7 +7,7 @@ of each of 16 columns of ``b``, and adds the product to a third: 16 times what a
 of 512 bits, and the same integers (Intel, Software Developer's Manual, volume 2). Four registers hold sums, two
 ``a``, two ``b``; the unit reads both from where `packing` puts them. So a tile is
 
-    begin_sums, multiply_steps for every 16 words of K, end_sums
+    begin_sums, a multiply_step for every 16 words of K, end_sums
 
 and between steps there is time for other work, which the processor does meanwhile: a step takes the
 unit 64 cycles, and everybody else 20 instructions. Without such a unit nothing is emitted for any of this.
@@ -68,10 +68,8 @@ def begin_sums(sums: np.ndarray, index: int, resume: int) -> None:
 
 
 @instruction
-def multiply_steps(
-    count: int, rows: int, vectors: int, a: np.ndarray, a_index: int, b: np.ndarray, b_index: int
-) -> None:
-    """Go 16 words along K, some times."""
+def multiply_step(rows: int, vectors: int, a: np.ndarray, a_index: int, b: np.ndarray, b_index: int) -> None:
+    """Go 16 words along K."""
 
 
 @instruction

@@ -109,9 +109,8 @@ def fetch_ahead(typing_context: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def multiply_steps(
+def multiply_step(
     typing_context: Any,
-    count: Any,
     rows: Any,
     vectors: Any,
     a: Any,
@@ -121,32 +120,29 @@ def multiply_steps(
 ) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if uses_matrix_unit():
-            count, rows, vectors, *places = arguments
-            left = address_of(context, builder, signature.args[3], *places[:2])
-            right = address_of(context, builder, signature.args[5], *places[2:])
+            rows, vectors, *places = arguments
+            left = address_of(context, builder, signature.args[2], *places[:2])
+            right = address_of(context, builder, signature.args[4], *places[2:])
             tall = builder.icmp_signed(">", rows, _number(_ROWS))
             wide = builder.icmp_signed(">", vectors, _number(1))
             for heights, is_tall in ((2, tall), (1, builder.not_(tall))):
                 for columns, is_wide in ((2, wide), (1, builder.not_(wide))):
                     with builder.if_then(builder.and_(is_tall, is_wide)):
-                        _emit_steps(builder, count, left, right, heights, columns)
+                        _emit_step(builder, left, right, heights, columns)
         return context.get_dummy_value()
 
     index = types.intp
-    return types.void(index, index, index, a, index, b, index), code
+    return types.void(index, index, a, index, b, index), code
 
 
-def _emit_steps(builder: Any, count: Any, left: Any, right: Any, heights: int, vectors: int) -> None:
-    """At each step load each operand once, and multiply every pair."""
+def _emit_step(builder: Any, left: Any, right: Any, heights: int, vectors: int) -> None:
+    """Load each operand once, and multiply every pair."""
     multiply = call_llvm(builder, "llvm.x86.tdpbusd", _VOID, BYTE, BYTE, BYTE)
-    with cgutils.for_range(builder, count) as loop:
-        a = builder.gep(left, [builder.mul(loop.index, _number(MATRIX.rows * STEP))])
-        b = builder.gep(right, [builder.mul(loop.index, _number(vectors * LANES * STEP))])
+    for r in range(heights):
+        _move(builder, "tileloadd64", _LEFT[r], builder.gep(left, [_number(r * _ROWS * BLOCK)]), STEP)
+    for v in range(vectors):
+        columns = builder.gep(right, [_number(v * LANES)])
+        _move(builder, "tileloadd64", _RIGHT[v], columns, vectors * LANES)
         for r in range(heights):
-            _move(builder, "tileloadd64", _LEFT[r], builder.gep(a, [_number(r * _ROWS * BLOCK)]), STEP)
-        for v in range(vectors):
-            columns = builder.gep(b, [_number(v * LANES)])
-            _move(builder, "tileloadd64", _RIGHT[v], columns, vectors * LANES)
-            for r in range(heights):
-                total = _byte(_SUMS[r * MATRIX.vectors + v])
-                builder.call(multiply, [total, _byte(_LEFT[r]), _byte(_RIGHT[v])])
+            total = _byte(_SUMS[r * MATRIX.vectors + v])
+            builder.call(multiply, [total, _byte(_LEFT[r]), _byte(_RIGHT[v])])

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from .activations import GELU_TANH, IDENTITY
 from .compilation import part
-from .integer_epilogue import finish_rows
+from .integer_epilogue import finish_pairs, finish_rows
 from .matrix_product import Plan
 from .matrix_tile import (
     STEP,
@@ -20,7 +21,7 @@ from .matrix_tile import (
     close_matrix_unit,
     end_sums,
     fetch_ahead,
-    multiply_steps,
+    multiply_step,
     open_matrix_unit,
 )
 from .threads import finish_task, next_task, share_begin, wait_for_tasks
@@ -28,10 +29,6 @@ from .vector import LANES
 
 _WORDS_FETCHED = 8 * LANES
 """At one step."""
-
-_STEPS_AT_ONCE = 3
-"""Between which rows are finished. The processor looks ahead some hundreds of instructions, so that the steps
-and the rows behind them overlap."""
 
 
 @part
@@ -53,6 +50,7 @@ def multiply_on_matrix_unit(
     tile_size = plan.tile_rows * plan.columns
     own_tiles = thread * plan.tiles_size
     residual_rows = residual.size // weights.out_features
+    simple = activation == IDENTITY or activation == GELU_TANH and residual_rows == 0
     tasks = plan.row_blocks * plan.weight_panels
     # Of the tile whose sums are stored: its place, rows, how many of them are finished, and its columns.
     stored, stored_row, height, finished, stored_feature, stored_features = 0, 0, 0, 0, 0, 0
@@ -80,22 +78,26 @@ def multiply_on_matrix_unit(
                 place = own_tiles + (panel - first_panel) * tile_size * (plan.depth < words)
                 left = first * plan.row_size + k * plan.tile_rows
                 right = here
-                at_once = ((height - finished) * _STEPS_AT_ONCE + steps - 1) // steps
+                at_once = (height - finished + steps - 1) // steps
                 begin_sums(own, place, k)
-                for step in range(0, steps, _STEPS_AT_ONCE):
-                    count = min(_STEPS_AT_ONCE, steps - step)
-                    multiply_steps(count, rows - first, vectors, rows_of_words, left, panels, right)
-                    left += count * STEP * plan.tile_rows
-                    right += count * STEP * vectors * LANES
-                    for _ in range(count):
-                        if ahead < ahead_end:
-                            fetch_ahead(panels, ahead)
-                            ahead += _WORDS_FETCHED
+                for _ in range(steps):
+                    multiply_step(rows - first, vectors, rows_of_words, left, panels, right)
+                    left += STEP * plan.tile_rows
+                    right += STEP * vectors * LANES
+                    if ahead < ahead_end:
+                        fetch_ahead(panels, ahead)
+                        ahead += _WORDS_FETCHED
                     end = min(finished + at_once, height)
-                    finish_rows(
-                        own, stored, plan.columns, finished, end, row_scales, weights, stored_feature,
-                        stored_features, activation, residual, residual_rows, out, stored_row,
-                    )  # fmt: skip
+                    if simple and stored_features == 2 * LANES:
+                        finish_pairs(
+                            own, stored, plan.columns, finished, end, row_scales, weights, stored_feature,
+                            activation, residual, residual_rows, out, stored_row,
+                        )  # fmt: skip
+                    else:
+                        finish_rows(
+                            own, stored, plan.columns, finished, end, row_scales, weights, stored_feature,
+                            stored_features, activation, residual, residual_rows, out, stored_row,
+                        )  # fmt: skip
                     finished = end
                 if unreported:
                     finish_task(progress, 0)
