@@ -4,6 +4,9 @@ The peak is that of the instruction itself: as many independent sums as the regi
 loaded or stored. The arithmetic is that of `peaks`, with four products in the place of one:
 
     chains * 16 lanes * 4 products * 2 (multiply and add) operations an iteration of every thread
+
+A matrix unit, where there is one, has a peak of its own: 16 rows * 16 columns * 64 products * 2 operations an
+instruction, with four independent sums.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from numpy_siglip.kernels.compilation import kernel
 from numpy_siglip.kernels.integer_product import multiply_integers, pack_integers, plan_integer_product
+from numpy_siglip.kernels.matrix_tile import close_matrix_unit, open_matrix_unit, uses_matrix_unit
 from numpy_siglip.kernels.runtime import NOTHING, Runtime
 from numpy_siglip.kernels.threads import finish_task, next_task, wait_for_tasks
 from numpy_siglip.kernels.tile import tile_of_this_machine
@@ -26,6 +31,7 @@ from numpy_siglip.kernels.vector import LANES
 
 _ITERATIONS, _UNROLLED, _PIECES = 20_000, 4, 8
 _ROUNDS, _CALLS = 30, 5
+_MATRIX_SUMS = 4
 SHAPES = {
     "query, key, value": (196, 768, 2304),
     "attention output": (196, 768, 768),
@@ -71,6 +77,36 @@ def _add_products(typing_context: Any, iterations: Any) -> Any:
     return types.int32(types.int64), code
 
 
+@intrinsic
+def _multiply_matrices(typing_context: Any, iterations: Any) -> Any:
+    """Independent sums of the matrix unit."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        from numpy_siglip.kernels.emission import BYTE, call_llvm
+
+        if uses_matrix_unit():
+            multiply = call_llvm(builder, "llvm.x86.tdpbusd", ir.VoidType(), BYTE, BYTE, BYTE)
+            with cgutils.for_range(builder, arguments[0]):
+                for total in range(_MATRIX_SUMS):
+                    builder.call(multiply, [ir.Constant(BYTE, register) for register in (total, 4, 6)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), code
+
+
+@kernel
+def _matrix_loop(tasks: int, iterations: int, progress: np.ndarray, thread: int) -> None:
+    open_matrix_unit()
+    while True:
+        task = next_task(progress, 0, tasks, thread)
+        if task < 0:
+            break
+        _multiply_matrices(iterations)
+        finish_task(progress, 0)
+    close_matrix_unit()
+    wait_for_tasks(progress, 0, tasks)
+
+
 @kernel
 def _dot_loop(tasks: int, iterations: int, out: np.ndarray, progress: np.ndarray, thread: int) -> None:
     while True:
@@ -92,7 +128,8 @@ def measure_integer_products(threads: int) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``name``, ``shape``, ``gops``, ``peak_gops`` and ``share``, medians over rounds.
+        ``name``, ``shape``, ``gops``, ``peak_gops`` and ``share``, medians over rounds; likewise
+        ``matrix_peak_gops`` and ``matrix_share``, None where there is no matrix unit.
     """
     runtime = Runtime(threads)
     sums = np.empty(_PIECES * threads, np.int32)
@@ -103,14 +140,23 @@ def measure_integer_products(threads: int) -> list[dict[str, Any]]:
         runtime.run(_dot_loop, len(sums), _ITERATIONS, sums)
         return operations * _ITERATIONS * len(sums) / (time.perf_counter() - start) / 1e9
 
-    peak()
+    def matrix_peak() -> float:
+        start = time.perf_counter()
+        runtime.run(_matrix_loop, len(sums), _ITERATIONS, kernels=1)
+        operations = _MATRIX_SUMS * 16 * 16 * 64 * 2
+        return operations * _ITERATIONS * len(sums) / (time.perf_counter() - start) / 1e9
+
+    peaks = [peak, matrix_peak] if uses_matrix_unit() else [peak]
+    for measure in peaks:
+        measure()
     results = []
     for name, (rows, depth, width) in SHAPES.items():
         draw = np.random.default_rng(0)
         weight = draw.integers(-127, 128, (width, depth)).astype(np.int8)
         weights = pack_integers(runtime, weight, np.ones(width))
         plan = plan_integer_product(rows, depth, width, threads)
-        packed = draw.integers(0, 256, 4 * plan.packed_size).astype(np.uint8).view(np.float32)
+        packed = runtime.empty(plan.packed_size)  # at a cache line, as in a model
+        packed.view(np.uint8)[:] = draw.integers(0, 256, 4 * plan.packed_size)
         own, out = runtime.empty(threads * plan.tiles_size), runtime.empty(rows * width)
         operands = (packed, np.ones(rows, np.float32), rows, weights, 0, NOTHING, out, own, plan)
         runtime.run(multiply_integers, *operands)
@@ -121,14 +167,18 @@ def measure_integer_products(threads: int) -> list[dict[str, Any]]:
                 start = time.perf_counter()
                 runtime.run(multiply_integers, *operands)
                 seconds.append(time.perf_counter() - start)
-            rounds.append((2 * rows * depth * width / median(seconds) / 1e9, peak()))
+            gops = 2 * rows * depth * width / median(seconds) / 1e9
+            rounds.append((gops, *(measure() for measure in peaks)))
+        shares = [median(row[0] / row[place] for row in rounds) for place in range(1, len(peaks) + 1)]
         results.append(
             {
                 "name": name,
                 "shape": [rows, depth, width],
-                "gops": median(gops for gops, _ in rounds),
-                "peak_gops": median(peak for _, peak in rounds),
-                "share": median(gops / peak for gops, peak in rounds),
+                "gops": median(row[0] for row in rounds),
+                "peak_gops": median(row[1] for row in rounds),
+                "share": shares[0],
+                "matrix_peak_gops": median(row[2] for row in rounds) if uses_matrix_unit() else None,
+                "matrix_share": shares[1] if uses_matrix_unit() else None,
             }
         )
     return results

@@ -86,14 +86,21 @@ def quantized_tables(results: dict[str, Any]) -> str:
                 f"{row['cosine']:.4f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    products = ["| product of integers | M, K, N | GOP/s | of peak |", "|---|---|--:|--:|"]
+    products = [
+        "| product of integers | M, K, N | GOP/s | of the vector units' peak | of the matrix unit's |",
+        "|---|---|--:|--:|--:|",
+    ]
     for row in results["products"]:
         shape = ", ".join(map(str, row["shape"]))
-        products.append(f"| {row['name']} | {shape} | {row['gops']:.0f} | {row['share']:.0%} |")
+        of_matrix_unit = f"{row['matrix_share']:.0%}" if row["matrix_share"] else ""
+        products.append(
+            f"| {row['name']} | {shape} | {row['gops']:.0f} | {row['share']:.0%} | {of_matrix_unit} |"
+        )
     caption = (
-        f"{results['model']} in int8, {results['threads']} threads each, on the same weights and images; the "
-        "ratio divides the time of numpy_siglip int8 by theirs, median of the ratios within each round. Embeddings "
-        "are compared with those of numpy_siglip in float32, and the least similar one is shown."
+        f"{results['model']} in int8, on the same weights and images; the ratio divides the time of "
+        "numpy_siglip int8 by theirs, median of the ratios within each round. Embeddings are compared with "
+        "those of numpy_siglip in float32, and the least similar one is shown. Products of integers are set "
+        "against the most that the vector instruction does, and the matrix unit, where there is one."
     )
     return "\n\n".join([conditions(results), caption, "\n".join(lines), "\n".join(products)])
 
@@ -112,11 +119,12 @@ def conditions(results: dict[str, Any]) -> str:
     memory = f", {machine['memory'] / 2**30:.0f} GB of memory" if machine["memory"] else ""
     commit = f", commit {results['commit']}" if results["commit"] else ""
     python = versions.pop("python")
+    numbers = "int8" if results["benchmark"] == "quantized" else "float32"
     installed = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"Measured on {results['date'][:10]}{commit}{' with changes' if results['modified'] else ''}: "
         f"{machine['processor']}, {counted(machine['cores'], 'core')}, "
-        f"{counted(results['threads'], 'thread')} each, float32{memory}; {machine['system']}, "
+        f"{counted(results['threads'], 'thread')} each, {numbers}{memory}; {machine['system']}, "
         f"Python {python}, {installed}."
     )
 

@@ -39,7 +39,11 @@ _LOCK = threading.RLock()
 KERNELS: list[Kernel] = []
 """Every kernel of this package that has been imported."""
 
-_EMISSIONS = {"tile": "tile_emission", "integer_tile": "integer_tile_emission", "matrix_tile": "matrix_tile_emission"}
+_EMISSIONS = {
+    "tile": "tile_emission",
+    "integer_tile": "integer_tile_emission",
+    "matrix_tile": "matrix_tile_emission",
+}
 """Files whose instructions are emitted elsewhere than in `emission`."""
 
 

@@ -82,7 +82,7 @@ def finish_pairs(
     out: np.ndarray,
     first_row: int,
 ) -> None:
-    """`finish_rows` for two whole vectors of features, with a loop of its own for each kind of map in a layer.
+    """`finish_rows` for two whole vectors of features, with a loop for each kind of map in a layer.
 
     Nothing is decided or called in these loops, so that all that stays the same stays in registers.
     """

@@ -2,15 +2,15 @@
 
     out[r, n] (+)= sum_k a[r, k] * b[k, n]        r < 32, n < 32, as `integer_tile` says
 
-The unit has eight registers of 16 rows of 64 bytes. ``tdpbusd`` takes two of them, 16 rows of ``a`` and 16 words
-of each of 16 columns of ``b``, and adds the product to a third: 16 times what an instruction does on registers
-of 512 bits, and the same integers (Intel, Software Developer's Manual, volume 2). Four registers hold sums, two
-``a``, two ``b``; the unit reads both from where `packing` puts them. So a tile is
+The unit has eight registers of 16 rows of 64 bytes. ``tdpbusd`` takes two of them, 16 rows of ``a`` and 16
+words of each of 16 columns of ``b``, and adds the product to a third: 256 times what ``vpdpbusd`` does on
+registers of 512 bits, and the same integers (Intel, Software Developer's Manual, volume 2). Four registers
+hold sums, two ``a``, two ``b``; the unit reads both from where `packing` puts them. So a tile is
 
     begin_sums, a multiply_step for every 16 words of K, end_sums
 
-and between steps there is time for other work, which the processor does meanwhile: a step takes the
-unit 64 cycles, and everybody else 20 instructions. Without such a unit nothing is emitted for any of this.
+and between steps there is time for other work, which the processor does meanwhile: a step takes the unit 64
+cycles, and everybody else 20 instructions. Without such a unit nothing is emitted for any of this.
 """
 
 from __future__ import annotations

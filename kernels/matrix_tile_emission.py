@@ -1,4 +1,4 @@
-"""The machine code of the steps of `matrix_tile`. Registers of the unit are named in it; nobody else uses any."""
+"""The machine code of the steps of `matrix_tile`. Registers are named in it: nobody else uses the unit."""
 
 from __future__ import annotations
 

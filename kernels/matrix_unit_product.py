@@ -50,7 +50,7 @@ def multiply_on_matrix_unit(
     tile_size = plan.tile_rows * plan.columns
     own_tiles = thread * plan.tiles_size
     residual_rows = residual.size // weights.out_features
-    simple = activation == IDENTITY or activation == GELU_TANH and residual_rows == 0
+    simple = activation == IDENTITY or (activation == GELU_TANH and residual_rows == 0)
     tasks = plan.row_blocks * plan.weight_panels
     # Of the tile whose sums are stored: its place, rows, how many of them are finished, and its columns.
     stored, stored_row, height, finished, stored_feature, stored_features = 0, 0, 0, 0, 0, 0

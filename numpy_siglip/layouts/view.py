@@ -118,8 +118,8 @@ def _presented(source: Path, recipe: Recipe) -> TensorEntry:
     first = recipe.pieces[0].entry
     if first.dtype == "I8":  # its scales are nowhere in this layout
         raise CheckpointError(
-            f"{first.file}: tensor {first.name} has dtype I8; quantised models are read as numpy-siglip quantize "
-            "writes them: quantise the original"
+            f"{first.file}: tensor {first.name} has dtype I8; quantised models are read as "
+            "numpy-siglip quantize writes them: quantise the original"
         )
     shape = shapes[0]
     if len(shapes) > 1 and not recipe.summed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from numpy_siglip.kernels.encoder import PackedEncoder, encoder
 from numpy_siglip.kernels.encoder_layer import encoder_layer, encoder_layer_reference
 from numpy_siglip.kernels.integer_product import multiply_integers, pack_integers, plan_integer_product
 from numpy_siglip.kernels.integer_tile import LARGEST_DEPTH
+from numpy_siglip.kernels.matrix_tile import integer_tile_of_this_machine
 from numpy_siglip.kernels.quantization import quantize_rows, quantize_rows_reference
 from numpy_siglip.kernels.quantized_linear import (
     QuantizedWeights,
@@ -22,9 +24,8 @@ from numpy_siglip.kernels.quantized_linear import (
 )
 from numpy_siglip.kernels.runtime import NOTHING, Runtime
 from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands, quantized_encoder_layer_operands
-from numpy_siglip.kernels.tile import tile_of_this_machine
 
-_TILE = tile_of_this_machine()
+_TILE = integer_tile_of_this_machine()
 _HEIGHTS = sorted({1, _TILE.rows // 2, _TILE.rows - 1, _TILE.rows, _TILE.rows + 1, 2 * _TILE.rows + 3})
 _WIDTHS = sorted({1, 15, 16, 17, _TILE.columns - 1, _TILE.columns, _TILE.columns + 1, 2 * _TILE.columns + 3})
 
@@ -70,6 +71,14 @@ def test_the_largest_sums_are_exact(depth, runtime):
     q = np.array([[127], [-127], [1]], np.int8).repeat(depth, axis=1)
     weight = np.concatenate([_bytes(17, depth, seed=3), np.full((2, depth), 127), np.full((2, depth), -127)])
     weight = weight.astype(np.int8)
+    expected = q.astype(np.int64) @ weight.T.astype(np.int64)
+    np.testing.assert_array_equal(_sums(runtime, q, weight), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("depth", [768, 4704])
+def test_sums_of_several_tasks_are_exact(depth, runtime):
+    """Blocks of rows and panels of weights, also where sums wait for the next block of K."""
+    q, weight = _bytes(203, depth, seed=4), _bytes(149, depth, seed=5)
     expected = q.astype(np.int64) @ weight.T.astype(np.int64)
     np.testing.assert_array_equal(_sums(runtime, q, weight), expected.astype(np.float32))
 
@@ -188,10 +197,9 @@ FORMS = {
 
 
 def _flags() -> set[str]:
-    if not os.path.exists("/proc/cpuinfo"):
-        return set()
-    with open("/proc/cpuinfo") as file:
-        line = next((line for line in file if line.startswith("flags")), "")
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    line = next((line for line in lines if line.startswith("flags")), "")
     return {flag.replace("avx_vnni", "avxvnni") for flag in line.split()}
 
 

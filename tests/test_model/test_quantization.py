@@ -1,4 +1,4 @@
-"""Models in int8: how close they are, what stays float32, folders of quantised weights, and what is refused."""
+"""Models in int8: how close they are, what stays float32, folders of quantised weights, what is refused."""
 
 from __future__ import annotations
 
