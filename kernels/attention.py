@@ -133,6 +133,11 @@ def attention(
     output : ndarray of shape (batch, queries, width)
     attention : ndarray of shape (batch, num_heads, queries, keys), or None
 
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or heads do not divide the width.
+
     Examples
     --------
     >>> import numpy as np
@@ -143,6 +148,10 @@ def attention(
     [[[2.0, 20.0]]]
     """
     batch, queries, width = query.shape
+    if width % num_heads:
+        raise ValueError(f"{num_heads} heads do not divide a width of {width}")
+    if key.shape != (batch, key.shape[1], width) or value.shape != key.shape:
+        raise ValueError(f"query has shape {query.shape}, key {key.shape}, value {value.shape}")
     plan = plan_attention(batch, queries, key.shape[1], width, num_heads)
     out = runtime.empty(batch, queries, width)
     maps = runtime.empty(batch, num_heads, queries, plan.keys) if return_attention else None

@@ -229,6 +229,11 @@ def attention_pooling(
     pooled : ndarray of shape (batch, width)
     attention : ndarray of shape (batch, num_heads, 1, tokens), or None
 
+    Raises
+    ------
+    ValueError
+        If the weights are those of another width or of another number of heads.
+
     Examples
     --------
     >>> import numpy as np
@@ -241,6 +246,8 @@ def attention_pooling(
     [[2.0, 20.0]]
     """
     batch, _, width = hidden.shape
+    if num_heads != weights.scores.out_features:
+        raise ValueError(f"the weights are of {weights.scores.out_features} heads, not of {num_heads}")
     scores = linear(runtime, hidden, weights.scores)  # (B, T, H)
     attention = softmax(runtime, scores.transpose(0, 2, 1))  # (B, H, T)
     gathered = weighted_sums(runtime, attention, hidden)  # (B, H, D): a mean of the tokens for each head

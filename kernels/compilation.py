@@ -8,7 +8,7 @@ Four decorators stand above the compiled half of an operation:
     @instruction   a function that becomes machine instructions of our own choice; what it does is
                    its Python body, how it is emitted is a function of the same name in `emission`
 
-All three can be imported and decorated without Numba, which is loaded by the first call of a kernel.
+All can be imported and decorated without Numba, which is loaded by the first call of a kernel.
 With ``NUMBA_DISABLE_JIT=1`` the Python bodies run as they stand.
 
 Compiled code goes where Numba keeps its own: ``NUMBA_CACHE_DIR``, or ``__pycache__`` beside the

@@ -89,7 +89,7 @@ def array_at(address: int, size: int) -> np.ndarray:
     """A flat float32 array of what lies at an address."""
     import ctypes
 
-    memory: Any = (ctypes.c_float * size).from_address(address)
+    memory: Any = (ctypes.c_float * int(size)).from_address(int(address))
     return np.frombuffer(memory, np.float32)
 
 

@@ -85,6 +85,11 @@ def layer_norm(
     -------
     ndarray of shape (..., width)
 
+    Raises
+    ------
+    ValueError
+        If weight or bias has another length than the rows of ``x``.
+
     Examples
     --------
     >>> import numpy as np
@@ -93,8 +98,10 @@ def layer_norm(
     >>> layer_norm(Runtime(threads=1), x, weight, bias, eps=0.0).tolist()
     [[-1.0, 1.0]]
     """
-    out = runtime.empty(*x.shape)
     width = x.shape[-1]
+    if weight.shape != (width,) or bias.shape != (width,):
+        raise ValueError(f"x has shape {x.shape}, weight {weight.shape}, bias {bias.shape}")
+    out = runtime.empty(*x.shape)
     runtime.run(
         normalise_rows, flat(x), flat(weight), flat(bias), np.float32(eps), out.reshape(-1), width, width, 1
     )

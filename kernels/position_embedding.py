@@ -101,6 +101,11 @@ def position_embedding(
     -------
     ndarray of shape (rows * columns, hidden_size)
 
+    Raises
+    ------
+    ValueError
+        If the positions are not those of a square.
+
     Examples
     --------
     >>> import numpy as np
@@ -111,6 +116,8 @@ def position_embedding(
     """
     side = math.isqrt(position.shape[0])
     width = position.shape[1]
+    if side * side != position.shape[0]:
+        raise ValueError(f"position has shape {position.shape}, and {position.shape[0]} is no square")
     out = runtime.empty(rows * columns, width)
     runtime.run(
         interpolate,

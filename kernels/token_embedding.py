@@ -91,6 +91,11 @@ def token_embedding(runtime: Runtime, ids: np.ndarray, table: Any, position: np.
     -------
     ndarray of shape (batch, tokens, width)
 
+    Raises
+    ------
+    ValueError
+        If the positions are not as many, or as wide, as the tokens of a text.
+
     Examples
     --------
     >>> import numpy as np
@@ -100,6 +105,8 @@ def token_embedding(runtime: Runtime, ids: np.ndarray, table: Any, position: np.
     [[[21.0], [2.0]]]
     """
     rows = table[ids]
+    if position.shape != rows.shape[1:]:
+        raise ValueError(f"tokens have shape {rows.shape}, position {position.shape}")
     out = runtime.empty(*rows.shape)
     runtime.run(add_positions, flat(rows), flat(position), out.reshape(-1), rows.shape[-1])
     return out

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 
 def atomic_write(writers: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
-    """Write files that take their names only when all of all of them is on disk.
+    """Write files that take their names only when every one of them is on disk.
 
     If one of them cannot take its name, those before it give theirs back.
 
@@ -47,6 +47,53 @@ def atomic_write(writers: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+def atomic_write_folder(folder: Path, writers: Mapping[str, Callable[[BinaryIO], object]]) -> list[Path]:
+    """Write files into a folder, which is made if it is missing, and removed again if they cannot be written.
+
+    Parameters
+    ----------
+    folder : Path
+    writers : dict of str to callable
+        By the names of the files; see `atomic_write`.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    OSError
+        As `atomic_write`, and if the folder cannot be made.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp()) / "new"
+    >>> [file.name for file in atomic_write_folder(folder, {"a.txt": lambda stream: stream.write(b"a")})]
+    ['a.txt']
+    """
+    made = _make(folder)
+    try:
+        atomic_write({folder / name: write for name, write in writers.items()})
+    except BaseException:
+        for empty in made:
+            with suppress(OSError):  # somebody else may have put something into it
+                empty.rmdir()
+        raise
+    return [folder / name for name in writers]
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder, and return it and those above it that had to be made, innermost first."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        message = "cannot be made a folder, since a file or a link to nothing is in its way; name another"
+        raise NotADirectoryError(errno.ENOTDIR, message, str(folder)) from None
+    return missing
 
 
 def check_writable(path: Path) -> None:

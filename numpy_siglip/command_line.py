@@ -6,8 +6,12 @@ What each command takes and does is told in the files of `commands`.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from . import __version__
@@ -40,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        with warnings.catch_warnings():
+        with _ended_in_order(), warnings.catch_warnings():
             # Pillow refuses an image of twice this size by itself, and what it accepts is no news.
             warnings.filterwarnings("ignore", message=r"Image size \(.*decompression bomb")
             warnings.showwarning = _show_warning
@@ -62,6 +66,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_line("numpy-siglip: interrupted")
         return INTERRUPTED
     return status
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Leave no half-written file behind when the system, or a closing terminal, ends the process."""
+    replaced = {}
+    if threading.current_thread() is threading.main_thread():  # others may not set signals
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+                replaced[number] = signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _show_warning(

@@ -10,9 +10,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .atomic_write import atomic_write
+from .atomic_write import atomic_write_folder
 from .checkpoint import TensorEntry
-from .config_section import CONFIG_FILE, FULL_MODEL_TYPE, NAFLEX_MODEL_TYPE, ReadableConfig
+from .comparison import holds_both_towers
+from .config_section import CONFIG_FILE, FULL_MODEL_TYPE, NAFLEX_MODEL_TYPE, ReadableConfig, is_naflex_type
 from .configuration import SiglipConfig, SiglipVisionConfig
 from .errors import CheckpointError, ConfigError
 from .hub import locate_model
@@ -20,6 +21,7 @@ from .image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
 from .layouts.description import Description, describe, read_config
 from .naflex_configuration import Siglip2Config, Siglip2VisionConfig
 from .text_weights import find_text_tensors
+from .tower_weights import find_scalar
 from .vision_weights import find_vision_tensors
 
 WEIGHTS_FILE = "model.safetensors"
@@ -29,7 +31,7 @@ _KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
     NAFLEX_MODEL_TYPE: (Siglip2Config, "Siglip2Model"),
     Siglip2VisionConfig.model_type: (Siglip2VisionConfig, "Siglip2VisionModel"),
 }
-_SCALARS = ("logit_scale", "logit_bias")
+_SCALARS = {"logit_scale", "logit_bias"}
 _COPIED = (
     PREPROCESSOR_FILE,
     PROCESSOR_FILE,
@@ -102,7 +104,10 @@ class Source(NamedTuple):
     def entries(self) -> dict[str, TensorEntry]:
         """Of each tensor by the name that is written; what is wider than float32 becomes float32."""
         tensors = self.description.tensors
-        return {ours: _narrowed(tensors[stored]) for ours, stored in self.names.items()}
+        entries = {ours: _narrowed(tensors[stored]) for ours, stored in self.names.items()}
+        for name in _SCALARS & entries.keys():
+            entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
+        return entries
 
     def read(self, name: str) -> np.ndarray:
         """The numbers of a tensor as they are stored."""
@@ -124,7 +129,8 @@ def open_source(model: str | Path, revision: str | None = None) -> Source:
     """
     location = locate_model(model, revision)
     description = describe(location)
-    config, model_class = _read_kind(*read_config(location))
+    path, values = read_config(location)
+    config, model_class = _read_kind(path, values, holds_both_towers(description.tensors))
     folder = location if location.is_dir() else location.parent
     return Source(folder, description, config, model_class, _names(description, config))
 
@@ -157,22 +163,18 @@ def write_source(
 
     target = Path(folder).expanduser()
     written = {**source.config.to_dict(), "architectures": [source.model_class]}
-    writers: dict[Path, Callable[[BinaryIO], object]] = {
-        target / CONFIG_FILE: _json(written),
-        target / WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read, metadata),
+    writers: dict[str, Callable[[BinaryIO], object]] = {
+        CONFIG_FILE: _json(written),
+        WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read, metadata),
     }
     for name in _COPIED:
         if (source.folder / name).is_file():
-            writers[target / name] = _copy(source.folder / name)
+            writers[name] = _copy(source.folder / name)
     preprocessing = source.description.preprocessing
-    if preprocessing is not None and not any(
-        target / name in writers for name in (PREPROCESSOR_FILE, PROCESSOR_FILE)
-    ):
-        writers[target / PREPROCESSOR_FILE] = _json(preprocessing)
-    require_free(writers)
-    target.mkdir(parents=True, exist_ok=True)
-    atomic_write(writers)
-    return tuple(writers)
+    if preprocessing is not None and not {PREPROCESSOR_FILE, PROCESSOR_FILE} & writers.keys():
+        writers[PREPROCESSOR_FILE] = _json(preprocessing)
+    require_free(target / name for name in writers)
+    return tuple(atomic_write_folder(target, writers))
 
 
 def require_free(files: Iterable[Path]) -> None:
@@ -197,12 +199,14 @@ def format_conversion(conversion: Conversion) -> str:
     return "\n".join(lines)
 
 
-def _read_kind(path: Path, values: Mapping[str, Any]) -> tuple[ReadableConfig, str]:
+def _read_kind(path: Path, values: Mapping[str, Any], both_towers: bool) -> tuple[ReadableConfig, str]:
     """The configuration, and the class of transformers that it belongs to; of a larger model, the tower's."""
     model_type = str(values.get("model_type"))
     if model_type not in _KINDS:
         inner = values.get("vision_config")
         inner_type = str(inner.get("model_type")) if isinstance(inner, Mapping) else ""
+        if "model_type" not in values and both_towers:
+            inner_type = NAFLEX_MODEL_TYPE if is_naflex_type(inner_type) else FULL_MODEL_TYPE
         model_type = inner_type if inner_type in _KINDS else SiglipVisionConfig.model_type
     kind, model_class = _KINDS[model_type]
     try:
@@ -216,13 +220,17 @@ def _names(description: Description, config: Any) -> dict[str, str]:
     tensors = description.tensors
     if not hasattr(config, "vision_config"):
         return find_vision_tensors(tensors, config)
-    missing = [name for name in _SCALARS if name not in tensors]
-    if missing:
-        raise CheckpointError(f"{tensors.source}: tensor {missing[0]} is missing; the file is incomplete")
+    if "classifier.weight" in tensors and not holds_both_towers(tensors):
+        raise CheckpointError(
+            f"{tensors.source}: holds a classifier and no text tower, which is no layout to be converted: "
+            "transformers opens it as it is, with SiglipForImageClassification"
+        )
+    for name in _SCALARS:
+        find_scalar(tensors, name)
     vision = find_vision_tensors(tensors, config.vision_config)
     text = find_text_tensors(tensors, config.text_config)
     return {
-        **{name: name for name in _SCALARS},
+        **{name: name for name in sorted(_SCALARS)},
         **{f"vision_model.{ours}": stored for ours, stored in vision.items()},
         **{f"text_model.{ours}": stored for ours, stored in text.items()},
     }

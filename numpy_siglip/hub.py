@@ -74,7 +74,7 @@ def _download(repository: str, revision: str | None) -> Path:
     except ImportError as cause:
         raise CheckpointError(
             f"{repository}: no such file or folder; to download it from the Hugging Face hub, "
-            'install the extra: pip install "numpy-siglip[hub]"'
+            "pip install huggingface_hub"
         ) from cause
     try:
         folder = snapshot_download(

@@ -202,7 +202,4 @@ def _read(file: Path) -> bytes:
 
 
 def _not_installed(file: Path, library: str) -> SiglipError:
-    return SiglipError(
-        f"{file}: {library} is not installed, and reads it; install the extra: "
-        'pip install "numpy-siglip[text]"'
-    )
+    return SiglipError(f"{file}: {library} is not installed, and reads it: pip install {library}")

@@ -36,7 +36,7 @@ def import_transformers() -> Any:
     except ImportError as cause:
         raise SiglipError(
             f"{cause.name} is not installed, and validation compares with it: "
-            'pip install "numpy-siglip[validate]" (on Linux install the CPU build of torch first)'
+            "pip install torch transformers (on Linux install the CPU build of torch first)"
         ) from cause
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from .atomic_write import atomic_write
+from .atomic_write import atomic_write_folder
 from .backends import choose_backend
 from .embeddings import require_finite
 from .errors import SiglipError
@@ -128,7 +128,9 @@ def visualize(
     if "head/attention/weights" in stages:
         attention = stages["head/attention/weights"][:, 0, : len(tokens)]  # (H, 1, T) -> (H, T)
         figures["pooling_attention"] = draw_pooling_attention(shown, grid, attention)
-    return _save({Path(output) / f"{name}.png": figure for name, figure in figures.items()})
+    return atomic_write_folder(
+        Path(output), {f"{name}.png": _png(figure) for name, figure in figures.items()}
+    )
 
 
 def patch_grid(inputs: BatchFeature, config: VisionConfig) -> PatchGrid:
@@ -169,18 +171,12 @@ def _require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as cause:
         raise SiglipError(
-            'pictures need matplotlib, which is not installed: pip install "numpy-siglip[plots]"'
+            "pictures need matplotlib, which is not installed: pip install matplotlib"
         ) from cause
 
 
-def _save(figures: dict[Path, Figure]) -> list[Path]:
-    def writer(figure: Figure) -> Callable[[BinaryIO], object]:
-        # What a figure's fixed aspects leave empty at its edges is cut off.
-        return lambda stream: figure.savefig(
-            stream, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=_MARGIN_INCHES
-        )
-
-    for path in figures:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write({path: writer(figure) for path, figure in figures.items()})
-    return list(figures)
+def _png(figure: Figure) -> Callable[[BinaryIO], object]:
+    # What a figure's fixed aspects leave empty at its edges is cut off.
+    return lambda stream: figure.savefig(
+        stream, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=_MARGIN_INCHES
+    )

@@ -81,10 +81,17 @@ def read_lines(file: Path) -> list[str]:
         raise SiglipError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
     except UnicodeDecodeError as cause:
         raise SiglipError(f"{file}: not text in UTF-8; convert it") from cause
-    lines = [line.strip() for line in content.splitlines() if line.strip()]
+    lines = [line.strip() for line in content.split("\n") if line.strip()]
     if not lines:
         raise SiglipError(f"{file}: holds no text; write one on each line")
     return lines
+
+
+def folder_name(text: str) -> Path:
+    """A folder to be written to, for argparse."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the folder is empty; perhaps a variable is not set")
+    return Path(text)
 
 
 def positive_number(text: str) -> int:
@@ -101,7 +108,7 @@ def batch_size(text: str) -> int:
     try:
         return check_batch_size(int(text))
     except ValueError as cause:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not a positive whole number of images") from cause
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a positive whole number") from cause
 
 
 def _threads(text: str) -> int:

@@ -35,7 +35,11 @@ def add_to(commands: Commands) -> None:
     classify = commands.add_parser("classify", help="how likely each label is for each image")
     add_images(classify)
     labels = classify.add_mutually_exclusive_group(required=True)
-    labels.add_argument("--labels", metavar="LABELS", help='labels with commas between: "a cat, a dog"')
+    labels.add_argument(
+        "--labels",
+        metavar="LABELS",
+        help='labels with commas between: "a cat, a dog"; those that hold commas go into a file',
+    )
     labels.add_argument("--labels-file", type=Path, metavar="FILE", help="labels, one on each line of a file")
     classify.add_argument(
         "--prompt",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .arguments import Commands
+from .arguments import Commands, folder_name
 from .output import SUCCESS, print_result
 
 
@@ -16,7 +15,7 @@ def add_to(commands: Commands) -> None:
         "model", metavar="MODEL", help="folder or file of a checkpoint in any layout, or a hub id"
     )
     command.add_argument(
-        "folder", type=Path, metavar="DIR", help="made if missing; nothing in it is replaced"
+        "folder", type=folder_name, metavar="DIR", help="made if missing; nothing in it is replaced"
     )
     command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
     command.set_defaults(run=run)

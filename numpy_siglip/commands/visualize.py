@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .arguments import Commands, add_backend, add_model
+from .arguments import Commands, add_backend, add_model, folder_name
 from .output import SUCCESS, print_result
 
 
@@ -15,7 +14,11 @@ def add_to(commands: Commands) -> None:
     command.add_argument("image", metavar="IMAGE", help="image file")
     add_model(command)
     command.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for the pictures; made if missing"
+        "--output",
+        type=folder_name,
+        required=True,
+        metavar="DIR",
+        help="folder for the pictures; made if missing",
     )
     add_backend(command)
     command.set_defaults(run=run)

@@ -8,13 +8,17 @@ from comparison import assert_close
 
 from numpy_siglip.kernels.activations import _CODES, ACTIVATIONS, activation, activation_reference
 from numpy_siglip.kernels.attention import attention, attention_reference
+from numpy_siglip.kernels.attention_pooling import attention_pooling, fold_attention_pooling
+from numpy_siglip.kernels.layer_norm import layer_norm
 from numpy_siglip.kernels.linear import LinearWeights, linear, linear_reference
 from numpy_siglip.kernels.matrix_product import plan_product
 from numpy_siglip.kernels.packing import pack_linear
+from numpy_siglip.kernels.position_embedding import position_embedding
 from numpy_siglip.kernels.registry import OPS
 from numpy_siglip.kernels.runtime import Runtime
 from numpy_siglip.kernels.sampling import Sampler
 from numpy_siglip.kernels.tile import AVX2, AVX512, PORTABLE, Tile, multiply_tile, tile_of_this_machine
+from numpy_siglip.kernels.token_embedding import token_embedding
 
 RELATIVE = 2e-6
 """Of the largest magnitude of a result. float32 resolves 6e-8; sums of some thousand terms lose a digit."""
@@ -163,6 +167,33 @@ def test_shapes_that_do_not_fit_are_named(runtime):
     for shape in ((2, 3), (3, 4)):
         with pytest.raises(ValueError, match=r"residual has shape .*\(2, 4\)"):
             linear(runtime, _random(2, 3), packed, residual=_random(*shape))
+
+
+@pytest.mark.parametrize(
+    ("operation", "operands", "message"),
+    [
+        (attention, ((1, 2, 7), (1, 2, 7), (1, 2, 7), 2), "2 heads do not divide a width of 7"),
+        (attention, ((1, 2, 8), (1, 3, 4), (1, 3, 4), 2), r"query .*\(1, 2, 8\), key \(1, 3, 4\)"),
+        (attention, ((1, 2, 8), (1, 3, 8), (1, 2, 8), 2), r"key \(1, 3, 8\), value \(1, 2, 8\)"),
+        (attention, ((2, 2, 8), (1, 3, 8), (1, 3, 8), 2), r"query .*\(2, 2, 8\), key \(1, 3, 8\)"),
+        (layer_norm, ((2, 6), (3,), (6,), 0.1), r"x .*\(2, 6\), weight \(3,\), bias \(6,\)"),
+        (layer_norm, ((2, 6), (6,), (7,), 0.1), r"bias \(7,\)"),
+        (position_embedding, ((5, 2), 2, 2), "5 is no square"),
+    ],
+)
+def test_no_operand_is_read_beyond_its_end(operation, operands, message, runtime):
+    arrays = [_random(*operand) if isinstance(operand, tuple) else operand for operand in operands]
+    with pytest.raises(ValueError, match=message):
+        operation(runtime, *arrays)
+
+
+def test_positions_and_heads_that_do_not_fit_are_named(runtime):
+    with pytest.raises(ValueError, match=r"\(1, 3, 4\), position \(2, 4\)"):
+        token_embedding(runtime, np.zeros((1, 3), int), _random(5, 4), _random(2, 4))
+    stacked, output = LinearWeights(_random(12, 4), np.zeros(12)), LinearWeights(_random(4, 4), None)
+    folded = fold_attention_pooling(runtime, _random(4), stacked, output, num_heads=2)
+    with pytest.raises(ValueError, match="of 2 heads, not of 4"):
+        attention_pooling(runtime, _random(1, 3, 4), folded, 4)
 
 
 @pytest.mark.parametrize("tile", [AVX512, AVX2, PORTABLE, Tile(5, 2)])

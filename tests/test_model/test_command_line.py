@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +116,7 @@ def test_batch_size_must_be_a_sensible_number(size, toy_folder, capsys):
     with pytest.raises(SystemExit) as caught:
         run("embed", "a.jpg", "--model", toy_folder, "--output", "o.npy", f"--batch-size={size}")
     assert caught.value.code == 2
-    assert "is not a positive whole number of images" in capsys.readouterr().err
+    assert "is not a positive whole number" in capsys.readouterr().err
 
 
 def test_version_and_help_of_theprocess():
@@ -193,7 +195,7 @@ def test_the_process_embeds_without_torch(toy_folder, photos, tmp_path):
     assert np.load(tmp_path / "o.npy").shape == (1, 33)
     assert process("validate", "--model", toy_folder, env={"PYTHONPATH": str(tmp_path)}).stderr == (
         "numpy-siglip: error: torch is not installed, and validation compares with it: pip install "
-        '"numpy-siglip[validate]" (on Linux install the CPU build of torch first)\n'
+        "torch transformers (on Linux install the CPU build of torch first)\n"
     )
 
 
@@ -236,3 +238,39 @@ def test_backend_and_threads_are_chosen(toy_folder, photos, tmp_path):
         results.append(np.load(output))
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
     assert not np.array_equal(*results)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_is_ended_leaves_nothing_half_written(number, toy_folder, tmp_path, monkeypatch):
+    def end(stream, *_):
+        stream.write(b"half")
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    monkeypatch.setattr("numpy_siglip.safetensors_writer.write_safetensors", end)
+    with pytest.raises(SystemExit) as caught:
+        run("convert", toy_folder, tmp_path / "out")
+    assert caught.value.code == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("arguments", [["convert"], ["visualize", "a.png", "--output"]])
+def test_a_folder_without_a_name_is_refused(arguments, toy_folder, tmp_path, monkeypatch, capsys):
+    """As it happens with a variable that is not set; nothing goes into the current folder."""
+    monkeypatch.chdir(tmp_path)
+    command, *rest = arguments
+    model = [toy_folder] if command == "convert" else []
+    with pytest.raises(SystemExit) as caught:
+        run(command, *model, *rest, "", *([] if model else ["--model", toy_folder]))
+    assert caught.value.code == 2
+    assert "the name of the folder is empty" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["file", "file/sub", "link"])
+def test_what_cannot_be_made_a_folder_is_told(place, toy_folder, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert run("convert", toy_folder, tmp_path / place) == 2
+    assert "is in its way; name another" in error_line(capsys)

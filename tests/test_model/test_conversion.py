@@ -173,3 +173,51 @@ def test_the_report_of_a_source_that_says_all(toy_folder, tmp_path):
     lines = format_conversion(convert_model(toy_folder, tmp_path / "out")).splitlines()
     assert lines[0] == "from the layout of transformers to transformers' SiglipVisionModel"
     assert len(lines) == 4
+
+
+def test_a_config_that_does_not_say_what_it_is_of(state, tmp_path):
+    """Both sections and both towers are there, so both are written."""
+    source = tmp_path / "source"
+    transformers_full_model(**TOY).save_pretrained(source)
+    values = json.loads((source / "config.json").read_text())
+    del values["model_type"]
+    (source / "config.json").write_text(json.dumps(values))
+    assert convert_model(source, tmp_path / "out").model_class == "SiglipModel"
+    assert len(_open(transformers.SiglipModel, tmp_path / "out").state_dict()) >= len(state)
+
+
+def test_a_classifier_is_told_to_need_no_conversion(tmp_path):
+    config = transformers.SiglipConfig(vision_config=TOY, num_labels=3)
+    transformers.SiglipForImageClassification(config).save_pretrained(tmp_path / "source")
+    with pytest.raises(CheckpointError, match="opens it as it is, with SiglipForImageClassification"):
+        convert_model(tmp_path / "source", tmp_path / "out")
+
+
+def test_scalars_get_the_shape_of_transformers(state, tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/config.json").write_text(json.dumps({"model_type": "siglip", **_sections()}))
+    file = tmp_path / "source/model.safetensors"
+    save_file({**state, "logit_scale": state["logit_scale"].reshape(())}, file)
+    convert_model(tmp_path / "source", tmp_path / "out")
+    assert load_file(tmp_path / "out/model.safetensors")["logit_scale"].shape == (1,)
+    save_file({**state, "logit_scale": state["logit_scale"].reshape(1, 1)}, file)
+    with pytest.raises(CheckpointError, match=r"logit_scale has shape \(1, 1\); it must be one number"):
+        convert_model(tmp_path / "source", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_that_could_not_be_filled_is_removed(state, tmp_path, monkeypatch):
+    source = _source("open_clip", state, tmp_path / "source")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numpy_siglip.safetensors_writer.write_safetensors", fail)
+    with pytest.raises(OSError, match="No space left"):
+        convert_model(source, tmp_path / "new" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def _sections():
+    config = transformers_full_model(**TOY).config
+    return {name: getattr(config, name).to_dict() for name in ("vision_config", "text_config")}
