@@ -94,8 +94,8 @@ def plan_integer_product(rows: int, in_features: int, out_features: int, threads
     Examples
     --------
     >>> plan = plan_integer_product(196, 3072, 768, threads=2)
-    >>> plan.row_size, plan.row_blocks, plan.depth
-    (768, 2, 768)
+    >>> plan.row_size, plan.depth
+    (768, 768)
     """
     tile = integer_tile_of_this_machine()
     return plan_product(rows, words_of(in_features), out_features, tile, threads)

@@ -135,6 +135,17 @@ def run_program(
 
     Many images keep the kernel busy for long, and then layers are called one by one, which needs fewer
     counters.
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
+    >>> runtime = Runtime(threads=1)
+    >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
+    >>> operands = encoder_layer_operands(Sampler(seed=0, runtime=runtime), **shape, activation="relu")
+    >>> table = table_of([layer_operands(operands["weights"])])
+    >>> program = Program(encode, plan_layer, _KERNELS_OF_PIECE)
+    >>> run_program(runtime, program, operands["hidden"], table, 5, 2, "relu", eps=0.1).shape
+    (1, 2, 4)
     """
     batch, tokens, width = hidden.shape
     out = runtime.empty(batch, tokens, width)

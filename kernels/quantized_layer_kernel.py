@@ -72,7 +72,20 @@ def run_quantized_layers(
     activation: str,
     eps: float,
 ) -> np.ndarray:
-    """Take hidden states (batch, tokens, width) through the layers of a table."""
+    """Take hidden states (batch, tokens, width) through the layers of a table.
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.layer_kernel import table_of
+    >>> from numpy_siglip.kernels.sampling import Sampler, quantized_encoder_layer_operands
+    >>> runtime = Runtime(threads=1)
+    >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
+    >>> draw = Sampler(seed=0, runtime=runtime)
+    >>> operands = quantized_encoder_layer_operands(draw, **shape, activation="relu")
+    >>> table = table_of([quantized_layer_operands(operands["weights"])])
+    >>> run_quantized_layers(runtime, operands["hidden"], table, 2, "relu", eps=0.1).shape
+    (1, 2, 4)
+    """
     bias_of_fc1 = _NORMS + 3 * _ARRAYS_OF_MAP - 1
     inner = int(table[0, bias_of_fc1, 1])
     program = Program(encode_quantized, plan_quantized_layer, _KERNELS_OF_PIECE)

@@ -12,7 +12,7 @@ README = (REPOSITORY / "README.md").read_text()
 
 
 def test_the_python_examples_run(pair_folder, naflex_folder, photos, capsys):
-    fixed, texts, naflex = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    fixed, texts, naflex, int8 = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names = {"model_folder": pair_folder, "naflex_folder": naflex_folder, "photos": photos}
     exec(compile(fixed, "README.md", "exec"), names)
     assert capsys.readouterr().out == "(4, 16, 33) (4, 33) 2\n"
@@ -21,6 +21,8 @@ def test_the_python_examples_run(pair_folder, naflex_folder, photos, capsys):
     assert capsys.readouterr().out == "(4, 3) (4, 3) (4, 2)\n"
     exec(compile(naflex, "README.md", "exec"), names)
     assert capsys.readouterr().out == "[[8, 8], [6, 10], [6, 9], [7, 9]] (4, 33)\n"
+    exec(compile(int8, "README.md", "exec"), names)
+    assert names["embeddings"].shape == (4, 33)
 
 
 def test_the_table_of_checkpoints_is_the_packages_own():
