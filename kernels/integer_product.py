@@ -145,7 +145,8 @@ def multiply_integers(
             for panel in range(first_panel, last_panel):
                 first = panel * plan.tile_rows
                 height = min(plan.tile_rows, rows - first)
-                tile = own_tiles + (panel - first_panel) * tile_size
+                # Sums that wait for another block of K have places of their own.
+                tile = own_tiles + (panel - first_panel) * tile_size * (plan.depth < words)
                 multiply_integer_tile(
                     height, vectors,
                     rows_of_words, first * plan.row_size + k * plan.tile_rows,
