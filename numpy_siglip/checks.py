@@ -10,7 +10,9 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import ConfigError
+import numpy as np
+
+from .errors import ConfigError, SiglipError
 
 LARGEST_SIDE = 2**14
 """Of an image in pixels. A larger one is a mistake in a file: its arrays would not fit in memory."""
@@ -109,3 +111,26 @@ def shown(value: Any) -> str:
     except (ValueError, RecursionError):  # Python refuses to write out thousands of digits
         return f"an {type(value).__name__} too long to show"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def as_array(name: str, value: Any, error: type[SiglipError]) -> np.ndarray:
+    """What is or can be made an array.
+
+    Raises
+    ------
+    SiglipError
+        Of the class ``error``, if rows differ in length.
+
+    Examples
+    --------
+    >>> as_array("pixel_values", [[1.0, 2.0], [3.0, 4.0]], ConfigError).shape
+    (2, 2)
+    >>> as_array("pixel_values", [[1.0], [1.0, 2.0]], ConfigError)
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ConfigError: pixel_values is no array: its parts differ in length
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as cause:
+        raise error(f"{name} is no array: its parts differ in length") from cause

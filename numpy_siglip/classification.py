@@ -103,6 +103,7 @@ class SiglipForImageClassification:
     def __call__(
         self,
         pixel_values: np.ndarray,
+        *,
         interpolate_pos_encoding: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
@@ -125,7 +126,10 @@ class SiglipForImageClassification:
             If the pixels do not fit the model.
         """
         output = self.vision_model(
-            pixel_values, output_hidden_states, output_attentions, interpolate_pos_encoding
+            pixel_values,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            interpolate_pos_encoding=interpolate_pos_encoding,
         )
         mean = self.ops.mean_pooling(output.last_hidden_state)  # (B, T, D) -> (B, D)
         logits = mean if self._classifier is None else self.ops.linear(mean, self._classifier)

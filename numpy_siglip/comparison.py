@@ -50,8 +50,8 @@ class Comparison(NamedTuple):
         scale, bias = find_scalar(checkpoint, "logit_scale"), find_scalar(checkpoint, "logit_bias")
         if not (abs(scale) <= _LARGEST_SCALE and math.isfinite(bias)):
             raise CheckpointError(
-                f"{checkpoint.source}: logit_scale is {scale} and logit_bias {bias}, beyond what float32 can "
-                "hold (the scale is a logarithm); fetch the file again"
+                f"{checkpoint.source}: logit_scale is {scale} and logit_bias {bias}; both must be finite, "
+                "and so must e to the power of the scale in float32; fetch the file again"
             )
         return cls(scale, bias, ops)
 
@@ -88,8 +88,8 @@ class Comparison(NamedTuple):
         return np.asarray(losses.mean(dtype=np.float64), np.float32)
 
 
-def require_one_width(image_width: int, text_width: int) -> None:
-    """Refuse embeddings that cannot be compared.
+def require_one_width(image_width: int, text_width: int, source: object = None) -> None:
+    """Refuse embeddings that cannot be compared; ``source`` is what the message begins with.
 
     Raises
     ------
@@ -103,9 +103,10 @@ def require_one_width(image_width: int, text_width: int) -> None:
     numpy_siglip.errors.ConfigError: images are embedded in 768 numbers and texts in 1152; ...
     """
     if image_width != text_width:
+        place = f"{source}: " if source else ""
         raise ConfigError(
-            f"images are embedded in {image_width} numbers and texts in {text_width}; set projection_size of "
-            "text_config to hidden_size of vision_config"
+            f"{place}images are embedded in {image_width} numbers and texts in {text_width}; hidden_size of "
+            "vision_config and projection_size of text_config must be equal, and are what the weights have"
         )
 
 

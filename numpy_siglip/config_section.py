@@ -135,8 +135,8 @@ class ConfigSection(ReadableConfig):
             if whole or model_type in (None, cls.model_type):
                 return {} if whole else values
             raise ConfigError(
-                f"model_type is {shown(model_type)} and there is no {cls.section}: "
-                f"not a SigLIP {cls.section.removesuffix('_config')} tower"
+                f"model_type is {shown(model_type)}: not a SigLIP {cls.section.removesuffix('_config')} "
+                f"tower, nor a model with one in its {cls.section}"
             )
         part = values[cls.section]
         if part is None and (whole or model_type is None):

@@ -210,7 +210,7 @@ class Embedder:
         files = self._pretrained()
         kind = Siglip2TextConfig if files.is_naflex else SiglipTextConfig
         config = kind.from_pretrained(files.location)
-        require_one_width(self.embedding_size, config.projection_size)
+        require_one_width(self.embedding_size, config.projection_size, files.location)
         return TextEmbedder.from_files(files.location, files.checkpoint, config, self.model.ops)
 
     @cached_property

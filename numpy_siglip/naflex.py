@@ -120,6 +120,7 @@ class Siglip2VisionModel:
         pixel_values: np.ndarray,
         pixel_attention_mask: np.ndarray | None,
         spatial_shapes: np.ndarray,
+        *,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> BaseModelOutputWithPooling:

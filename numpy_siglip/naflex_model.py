@@ -100,8 +100,10 @@ class Siglip2Model(SiglipModel):
         pixel_values: np.ndarray,
         pixel_attention_mask: np.ndarray | None,
         spatial_shapes: np.ndarray,
+        *,
         return_loss: bool = False,
-        **outputs: bool,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> SiglipOutput:
         """Embed images and texts, and compare every image with every text.
 
@@ -112,8 +114,8 @@ class Siglip2Model(SiglipModel):
             As for calling `Siglip2VisionModel`.
         return_loss : bool
             Compute the loss too, for which text i has to belong to image i.
-        **outputs : bool
-            ``output_hidden_states`` and ``output_attentions`` of both towers.
+        output_hidden_states, output_attentions : bool
+            Of both towers.
 
         Returns
         -------
@@ -126,5 +128,6 @@ class Siglip2Model(SiglipModel):
         ConfigError
             If the loss is asked for and there are not as many texts as images.
         """
-        vision = self.get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **outputs)
-        return self._compare(vision, self.get_text_features(input_ids, **outputs), return_loss)
+        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        vision = self.get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **asked)
+        return self._compare(vision, self.get_text_features(input_ids, **asked), return_loss)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .checks import as_array
 from .errors import ImageError
 from .naflex_configuration import Siglip2VisionConfig
 from .trace import Listener, Stage
@@ -41,7 +42,7 @@ class PatchBatch(NamedTuple):
             ...
         numpy_siglip.errors.ImageError: spatial_shapes[0] is 2 x 4, but pixel_values has 6 patches an image
         """
-        patches = np.asarray(pixel_values)
+        patches = as_array("pixel_values", pixel_values, ImageError)
         wanted = f"(batch, patches, {config.patch_features})"
         if patches.dtype.kind != "f":
             raise ImageError(
@@ -55,7 +56,8 @@ class PatchBatch(NamedTuple):
             )
         grids = _grids(spatial_shapes, *patches.shape[:2])
         if pixel_attention_mask is not None:
-            _check_mask(np.asarray(pixel_attention_mask), grids, patches.shape[1])
+            mask = as_array("pixel_attention_mask", pixel_attention_mask, ImageError)
+            _check_mask(mask, grids, patches.shape[1])
         return cls(patches.astype(np.float32, copy=False), grids)
 
     def by_token_count(self) -> dict[int, list[int]]:
@@ -73,7 +75,7 @@ class PatchBatch(NamedTuple):
 
 
 def _grids(spatial_shapes: Any, batch: int, length: int) -> list[tuple[int, int]]:
-    shapes = np.asarray(spatial_shapes)
+    shapes = as_array("spatial_shapes", spatial_shapes, ImageError)
     if shapes.dtype.kind not in "iu" or shapes.shape != (batch, 2):
         raise ImageError(
             f"spatial_shapes has shape {shapes.shape} and dtype {shapes.dtype}; the model takes integers of "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from .checks import shown
 from .errors import ConfigError
 from .hub import locate_model
 from .image_processing import SiglipImageProcessor
@@ -103,10 +105,17 @@ class SiglipProcessor:
         """
         if images is None and text is None:
             raise ConfigError("neither images nor text are given; pass one of them, or both")
+        known = {*_TEXT_OPTIONS, *signature(self.image_processor.__call__).parameters}
+        for name in options:
+            if name not in known:
+                names = ", ".join(sorted(known - {"images"}))
+                raise ConfigError(f"there is no option {shown(name)}; there are: {names}")
         text_options = {name: options.pop(name) for name in _TEXT_OPTIONS if name in options}
         features = BatchFeature()
         if text is not None:
             features.update(self.tokenizer(text, return_tensors=return_tensors, **text_options))
+        if text is None:
+            self.tokenizer("", **text_options)  # refuses what it does not know
         if images is not None:
             features.update(self.image_processor(images, return_tensors=return_tensors, **options))
         return features

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from .backends import choose_backend
+from .checks import as_array
 from .comparison import Comparison, require_one_width
 from .configuration import SiglipConfig
 from .errors import ConfigError
@@ -117,14 +118,14 @@ class SiglipModel:
     @classmethod
     def from_checkpoint(cls: type[Model], checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Model:
         """Build the model from an open checkpoint; see `from_pretrained`."""
-        require_common_space(config)  # before weights are read, which takes longer
+        require_common_space(config, checkpoint.source)  # before weights are read, which takes longer
         comparison = Comparison.from_checkpoint(checkpoint, ops)
         vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
         text = cls.text_class.from_checkpoint(checkpoint, config.text_config, ops)
         return cls(config, vision, text, comparison)
 
     def get_image_features(
-        self, pixel_values: np.ndarray, interpolate_pos_encoding: bool = False, **outputs: bool
+        self, pixel_values: np.ndarray, *, interpolate_pos_encoding: bool = False, **outputs: bool
     ) -> BaseModelOutputWithPooling:
         """Run the vision tower; as in transformers 5, the embedding is the output's ``pooler_output``.
 
@@ -152,9 +153,11 @@ class SiglipModel:
         self,
         input_ids: np.ndarray,
         pixel_values: np.ndarray,
+        *,
         return_loss: bool = False,
         interpolate_pos_encoding: bool = False,
-        **outputs: bool,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
     ) -> SiglipOutput:
         """Embed images and texts, and compare every image with every text.
 
@@ -166,8 +169,8 @@ class SiglipModel:
             Compute the loss too, for which text i has to belong to image i.
         interpolate_pos_encoding : bool
             As for calling `SiglipVisionModel`.
-        **outputs : bool
-            ``output_hidden_states`` and ``output_attentions`` of both towers.
+        output_hidden_states, output_attentions : bool
+            Of both towers.
 
         Returns
         -------
@@ -180,11 +183,19 @@ class SiglipModel:
         ConfigError
             If the loss is asked for and there are not as many texts as images.
         """
-        vision = self.get_image_features(pixel_values, interpolate_pos_encoding, **outputs)
-        return self._compare(vision, self.get_text_features(input_ids, **outputs), return_loss)
+        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        vision = self.get_image_features(
+            pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **asked
+        )
+        return self._compare(vision, self.get_text_features(input_ids, **asked), return_loss)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """The sigmoid of logits: how sure the model is of each pair; they do not sum to 1.
+
+        Raises
+        ------
+        ConfigError
+            If they are no array of numbers.
 
         Examples
         --------
@@ -193,7 +204,10 @@ class SiglipModel:
         >>> model.probabilities(np.array([[0.0, -1000.0]], np.float32)).tolist()
         [[0.5, 0.0]]
         """
-        return self.comparison.probabilities(logits)
+        numbers = as_array("logits", logits, ConfigError)
+        if numbers.dtype.kind not in "iuf":
+            raise ConfigError(f"logits has dtype {numbers.dtype}; they are numbers")
+        return self.comparison.probabilities(numbers.astype(np.float32, copy=False))
 
     def _compare(
         self, vision: BaseModelOutputWithPooling, text: BaseModelOutputWithPooling, return_loss: bool
@@ -214,7 +228,7 @@ class SiglipModel:
         )
 
 
-def require_common_space(config: SiglipConfig) -> None:
+def require_common_space(config: SiglipConfig, source: object = None) -> None:
     """Refuse towers whose embeddings cannot be compared.
 
     Raises
@@ -234,4 +248,4 @@ def require_common_space(config: SiglipConfig) -> None:
             "the vision tower has no pooling head (vision_use_head is false), so there is no image embedding "
             "to compare with that of a text"
         )
-    require_one_width(vision.hidden_size, text.projection_size)
+    require_one_width(vision.hidden_size, text.projection_size, source)

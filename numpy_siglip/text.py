@@ -121,7 +121,7 @@ class SiglipTextModel:
         return cls(config, load_text_weights(checkpoint, config, ops), ops)
 
     def __call__(
-        self, input_ids: np.ndarray, output_hidden_states: bool = False, output_attentions: bool = False
+        self, input_ids: np.ndarray, *, output_hidden_states: bool = False, output_attentions: bool = False
     ) -> BaseModelOutputWithPooling:
         """Embed a batch of tokenized texts.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from .model_files import open_model
 from .naflex_configuration import Siglip2TextConfig
 from .progress import with_progress
 from .text import SiglipTextModel
+from .text_weights import find_text_tensors
 from .tokenizer import SiglipTokenizer, list_texts
 from .tower_weights import Tensors
+
+_LEAST_SHARE = 0.5
+"""Of a table's rows that a tokenizer uses; tables are sometimes rounded up."""
 
 
 class AnyTextConfig(ReadableConfig):
@@ -94,9 +99,15 @@ class TextEmbedder:
         cls, location: Path, checkpoint: Tensors, config: SiglipTextConfig, ops: Backend
     ) -> TextEmbedder:
         """Load them from an open checkpoint."""
-        # the tokenizer first, since the weights take longer
+        find_text_tensors(checkpoint, config)  # first what is told soonest, since the weights take longest
         length = config.max_position_embeddings
         tokenizer = SiglipTokenizer.from_pretrained(location, context_length=length)
+        if not _LEAST_SHARE * config.vocab_size <= tokenizer.vocab_size <= config.vocab_size:
+            warnings.warn(
+                f"{location}: the tokenizer knows {tokenizer.vocab_size:,} tokens and the text tower "
+                f"{config.vocab_size:,}; if it is that of another model, texts mean nothing",
+                stacklevel=2,
+            )
         tower = SiglipTextModel.from_checkpoint(checkpoint, config, ops)
         return cls(tower, tokenizer, source=str(location))
 

@@ -26,6 +26,8 @@ class Encoder(NamedTuple):
     pad_id: int
     pads_left: bool
     """Whether padding stands before the text."""
+    vocab_size: int
+    """How many tokens there are."""
 
 
 def read_sentencepiece(file: Path, settings: Mapping[str, Any]) -> Encoder:
@@ -64,7 +66,7 @@ def read_sentencepiece(file: Path, settings: Mapping[str, Any]) -> Encoder:
         found = int(model.piece_to_id(token))
         return found if model.id_to_piece(found) == token else None
 
-    return _siglip_encoder(file, settings, pieces, number, space="▁")
+    return _siglip_encoder(file, settings, pieces, number, int(model.get_piece_size()), space="▁")
 
 
 def read_tokenizer(file: Path, settings: Mapping[str, Any]) -> Encoder:
@@ -99,6 +101,7 @@ def read_tokenizer(file: Path, settings: Mapping[str, Any]) -> Encoder:
             settings,
             lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
             tokenizer.token_to_id,
+            tokenizer.get_vocab_size(),
             space="",
         )
     if kind == "BPE":
@@ -113,6 +116,7 @@ def _siglip_encoder(
     settings: Mapping[str, Any],
     pieces: Callable[[str], list[int]],
     number: Callable[[str], int | None],
+    vocab_size: int,
     *,
     space: str,
 ) -> Encoder:
@@ -134,7 +138,7 @@ def _siglip_encoder(
         ids = ids[: longest - 1]
         return ids if ids and ids[-1] == special[end] else [*ids, special[end]]
 
-    return Encoder(encode, special[pad], pads_left=settings.get("padding_side") == "left")
+    return Encoder(encode, special[pad], settings.get("padding_side") == "left", vocab_size)
 
 
 def _gemma_encoder(file: Path, settings: Mapping[str, Any], tokenizer: Any) -> Encoder:
@@ -162,7 +166,7 @@ def _gemma_encoder(file: Path, settings: Mapping[str, Any], tokenizer: Any) -> E
             "another model"
         )
     side = settings.get("padding_side") or padding.get("direction") or "left"  # as Siglip2Tokenizer has it
-    return Encoder(encode, pad_id, pads_left=side == "left")
+    return Encoder(encode, pad_id, side == "left", tokenizer.get_vocab_size())
 
 
 def token_text(settings: Mapping[str, Any], name: str, default: str) -> str:
@@ -183,7 +187,7 @@ def token_text(settings: Mapping[str, Any], name: str, default: str) -> str:
         value = value.get("content")
     if value is None:
         return default
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ConfigError(f"{name} is no text in tokenizer_config.json; fetch the file again")
     return value
 

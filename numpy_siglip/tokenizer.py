@@ -56,6 +56,11 @@ class SiglipTokenizer:
         self._encoder = encoder
         self.context_length = check_integer("context_length", context_length, largest=_LONGEST_CONTEXT)
 
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens it knows."""
+        return self._encoder.vocab_size
+
     @classmethod
     def from_pretrained(
         cls, model: str | Path, *, revision: str | None = None, context_length: int | None = None

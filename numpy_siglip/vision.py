@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .backends import choose_backend
+from .checks import as_array
 from .configuration import SiglipVisionConfig
 from .errors import ImageError
 from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
@@ -122,6 +123,7 @@ class SiglipVisionModel:
     def __call__(
         self,
         pixel_values: np.ndarray,
+        *,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         interpolate_pos_encoding: bool = False,
@@ -247,7 +249,7 @@ class SiglipVisionModel:
     def _check_pixels(self, pixel_values: Any, interpolate_pos_encoding: bool) -> np.ndarray:
         """The pixels as float32, once their shape is known to fit."""
         config = self.config
-        pixels = np.asarray(pixel_values)
+        pixels = as_array("pixel_values", pixel_values, ImageError)
         wanted = f"(batch, {config.num_channels}, {config.image_size}, {config.image_size})"
         if pixels.dtype.kind != "f":
             raise ImageError(

@@ -121,7 +121,7 @@ def test_wrong_usage_is_status_2(arguments, capsys):
 
 def test_a_model_that_knows_no_texts_is_told(toy_folder, pair_folder, photos, tmp_path, capsys):
     assert run("classify", photos[0], "--labels", "a", "--model", toy_folder) == 2
-    assert "and there is no text_config" in error_line(capsys)
+    assert "nor a model with one in its text_config" in error_line(capsys)
     for file in pair_folder.iterdir():
         if file.name != "spiece.model":
             shutil.copy(file, tmp_path)

@@ -251,7 +251,7 @@ def test_images_alone_need_no_tokenizer(pair_folder, photos, tmp_path):
 
 def test_what_an_embedder_cannot_do_is_told(pair_folder, toy_folder, photos, tmp_path):
     embedder = Embedder.from_pretrained(toy_folder)
-    with pytest.raises(ConfigError, match="and there is no text_config"):
+    with pytest.raises(ConfigError, match="nor a model with one in its text_config"):
         embedder.classify(photos, ["a cat"])
     with pytest.raises(ConfigError, match="knows no texts"):
         Embedder(embedder.model, embedder.processor).embed_texts(["a cat"])
@@ -280,8 +280,11 @@ def test_a_vocabulary_larger_than_the_table_is_told(pair_folder, tmp_path):
     shutil.copytree(pair_folder, tmp_path / "m")
     (tmp_path / "m" / "spiece.model").unlink()
     gemma_tokenizer().save_pretrained(tmp_path / "m")
+    embedder = Embedder.from_pretrained(tmp_path / "m")
+    with pytest.warns(UserWarning, match=r"m: the tokenizer knows 510 tokens and the text tower 120"):
+        assert embedder.text_embedder.tokenizer.vocab_size == 510
     with pytest.raises(TextError, match="its tokenizer is that of another model"):
-        Embedder.from_pretrained(tmp_path / "m").embed_texts(["a cat"])
+        embedder.embed_texts(["a cat"])
 
 
 def test_a_siglip2_checkpoint_of_fixed_resolution(tmp_path, photos):

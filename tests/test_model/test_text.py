@@ -219,7 +219,7 @@ def test_damage_is_named(text_folder, tmp_path):
 
 def test_a_vision_checkpoint_has_no_text_tower(toy_folder):
     with pytest.raises(
-        ConfigError, match=r"config\.json: model_type is 'siglip_vision_model' and there is no"
+        ConfigError, match=r"config\.json: model_type is 'siglip_vision_model': not a SigLIP text"
     ):
         SiglipTextModel.from_pretrained(toy_folder)
     with pytest.raises(CheckpointError, match="no SigLIP text tower"):
