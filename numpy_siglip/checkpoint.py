@@ -1,7 +1,8 @@
 """Checkpoints: tensors by name, straight from their files, without reading what is not asked for.
 
 Files are mapped into memory, so that a float32 tensor is a read-only view of its file and costs
-nothing until it is touched. float16 and bfloat16 are widened to float32 when they are asked for.
+nothing until it is touched. float16, bfloat16 and quantised tensors are widened to float32 when they are
+asked for.
 `checkpoint_files` finds the files and where each tensor lies in them.
 """
 
@@ -17,6 +18,9 @@ import numpy as np
 
 from .errors import CheckpointError
 from .npz_file import unpack_member
+
+SCALE_SUFFIX = "_scale"
+"""Behind the name of a quantised tensor: the scale of each of its rows."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,17 @@ class TensorEntry:
         Raises
         ------
         CheckpointError
-            If it is not a float of 16, 32 or 64 bits.
+            If it is neither a float of 16, 32 or 64 bits nor an integer of 8.
         """
         if self.dtype == "BF16":
             import ml_dtypes
 
             return np.dtype(ml_dtypes.bfloat16)
-        names = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+        names = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I8": "|i1"}
         if self.dtype not in names:
             raise CheckpointError(
                 f"{self.file}: tensor {self.name} has dtype {self.dtype}; "
-                "supported are F32, F16, BF16 and F64: save the model in one of them"
+                "supported are F32, F16, BF16 and F64, and I8 with scales: save the model in one of them"
             )
         return np.dtype(names[self.dtype])
 
@@ -117,12 +121,18 @@ class Checkpoint(Mapping[str, TensorEntry]):
     def tensor(self, name: str) -> np.ndarray:
         """The numbers of a tensor in float32; a read-only view of the file where it can be.
 
+        Those of a quantised tensor are multiplied with their scales.
+
         Raises
         ------
         CheckpointError
-            If there is no such tensor or its dtype is not a float of 16, 32 or 64 bits.
+            If there is no such tensor, its dtype is not a float of 16, 32 or 64 bits, or it is quantised and
+            has no scales.
         """
         stored = self.stored(name)
+        if stored.dtype == np.int8:
+            scale = self.stored(name + SCALE_SUFFIX).astype(np.float32)
+            return stored * scale.reshape(-1, *[1] * (stored.ndim - 1))
         # astype copies, and so aligns, whatever is not float32 at an aligned address already.
         return np.require(stored.astype(np.float32, copy=False), requirements="A")
 
@@ -164,6 +174,12 @@ class Checkpoint(Mapping[str, TensorEntry]):
     def stored(self, name: str) -> np.ndarray:
         """A view of a tensor in the file's own dtype and perhaps at an odd address."""
         if name not in self._entries:
+            quantised = name.removesuffix(SCALE_SUFFIX)
+            if quantised in self._entries:
+                raise CheckpointError(
+                    f"{self.source}: tensor {quantised} holds integers and {name} is missing; only what "
+                    "numpy-siglip quantize wrote can be read"
+                )
             raise CheckpointError(f"{self.source}: no tensor {name}")
         return self.stored_entry(self._entries[name])
 

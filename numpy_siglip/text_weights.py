@@ -9,11 +9,11 @@ import numpy as np
 from .configuration import SiglipTextConfig
 from .kernels.backend import Backend
 from .kernels.encoder_layer import LayerNormWeights
+from .tower_reader import TowerReader
 from .tower_weights import (
     Shapes,
     Tensors,
     TowerLayout,
-    TowerReader,
     count_parameters,
     encoder_tensor_shapes,
     find_tensors,
