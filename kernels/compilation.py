@@ -262,6 +262,7 @@ def _cache_class() -> Any:
             self._name = name
 
         def _file(self, key: Any) -> Path:
+            # The last is no feature of the processor: the system may refuse what the processor has.
             versions = (numba.__version__, llvmlite.__version__, matrix_unit_is_granted())
             signature = hashlib.sha256(repr((key, versions)).encode()).hexdigest()[:16]
             return self._folder / f"{self._name}.{source_digest()}.{signature}.kernel"

@@ -10,7 +10,7 @@ the products to a sum of 32 bits; sums are exact while K is at most `LARGEST_DEP
 ===========  =====================================================  ======================================
 processor    instructions                                           products in one register of 512 bits
 ===========  =====================================================  ======================================
-AMX          ``tdpbusd``, see `matrix_tile`                         16 x 64
+AMX          ``tdpbusd`` on registers of its own (`matrix_tile`)    16 x 16 x 64 at once
 AVX-512 VNNI ``vpdpbusd``, 512 bits                                 64
 AVX-VNNI     ``vpdpbusd``, 256 bits, twice                          2 x 32
 x86-64       ``pmaddwd`` of even and of odd bytes, widened to 16    2 x 2 x 16 (AVX2), 4 x 2 x 8 (SSE2)
