@@ -12,8 +12,8 @@ JSON:
     <- {"images": 0.91, "texts": 0.43}
 
 The latter are seconds for all of the sample. All contestants start from the same pictures and strings, so
-that preprocessing and tokenizer are measured too, and compute in float32. A way to compute that is added
-to ``CONTESTANTS`` has a row in the table.
+that preprocessing and tokenizer are measured too, and compute in float32 unless their names say int8. A
+way to compute that is added to ``CONTESTANTS`` has a row in the table.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 import numpy as np
+from quantized_runners import OursInInt8
 from runners import Ours, OursInNumpy, Runner, Torch
 from worker import answer_channel
 
@@ -77,6 +78,18 @@ class Compiled(Contestant):
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         """Embed strings."""
         return self._embedder.embed_texts(texts, batch_size=BATCH)
+
+
+class InInt8(Compiled):
+    """numpy_siglip in integers of 8 bits, both towers, quantised while they are loaded."""
+
+    runner = OursInInt8
+
+    def load(self, folder: Path, threads: int) -> None:
+        """Read both towers."""
+        from numpy_siglip import Embedder
+
+        self._embedder = Embedder.from_pretrained(folder, threads=threads, dtype="int8")
 
 
 class InNumpy(Compiled):
@@ -133,7 +146,7 @@ class Transformers(Contestant):
 
 
 CONTESTANTS: dict[str, type[Contestant]] = {
-    contestant.runner.name: contestant for contestant in (Compiled, InNumpy, Transformers)
+    contestant.runner.name: contestant for contestant in (Compiled, InInt8, InNumpy, Transformers)
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runners import RUNNERS
+from quantized_runners import ALL_RUNNERS as RUNNERS
 from worker_process import TIMEOUT, ContestantError, WorkerProcess
 
 __all__ = ["Contestant", "ContestantError"]

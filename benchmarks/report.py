@@ -104,10 +104,47 @@ def accuracy_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def quantized_tables(results: dict[str, Any]) -> str:
+    """Everything README shows of `quantized`: models in int8, and the product of integers."""
+    lines = [
+        "| images | contestant | ms per image | ours / theirs | peak memory | lowest cosine to float32 |",
+        "|--:|---|--:|--:|--:|--:|",
+    ]
+    for case in results["speed"]:
+        for row in case["contestants"].values():
+            cells = [
+                str(case["batch"]),
+                row["title"],
+                f"{row['median_seconds'] * 1e3:.1f}",
+                f"{row['ratio']:.2f}",
+                f"{row['peak_memory'] / 2**20:.0f} MB",
+                f"{row['cosine']:.4f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    products = [
+        "| product of integers | M, K, N | GOP/s | of the vector units' peak | of the matrix unit's |",
+        "|---|---|--:|--:|--:|",
+    ]
+    for row in results["products"]:
+        shape = ", ".join(map(str, row["shape"]))
+        of_matrix_unit = f"{row['matrix_share']:.0%}" if row["matrix_share"] else ""
+        products.append(
+            f"| {row['name']} | {shape} | {row['gops']:.0f} | {row['share']:.0%} | {of_matrix_unit} |"
+        )
+    caption = (
+        f"{results['model']} in int8, on the same weights and images; the ratio divides the time of "
+        "numpy_siglip int8 by theirs, median of the ratios within each round. Embeddings are compared with "
+        "those of numpy_siglip in float32, and the least similar one is shown. Products of integers are set "
+        "against the most that the vector instruction does, and the matrix unit, where there is one."
+    )
+    return "\n\n".join([conditions(results), caption, "\n".join(lines), "\n".join(products)])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "models": models_tables,
     "operations": operations_tables,
     "accuracy": accuracy_tables,
+    "quantized": quantized_tables,
 }
 """What stands in README's blocks, by the name of the benchmark. A new benchmark adds itself here."""
 
@@ -118,11 +155,12 @@ def conditions(results: dict[str, Any]) -> str:
     memory = f", {machine['memory'] / 2**30:.0f} GB of memory" if machine["memory"] else ""
     commit = f", commit {results['commit']}" if results["commit"] else ""
     python = versions.pop("python")
+    numbers = "int8" if results["benchmark"] == "quantized" else "float32"
     installed = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"Measured on {results['date'][:10]}{commit}{' with changes' if results['modified'] else ''}: "
         f"{machine['processor']}, {counted(machine['cores'], 'core')}, "
-        f"{counted(results['threads'], 'thread')} each, float32{memory}; {machine['system']}, "
+        f"{counted(results['threads'], 'thread')} each, {numbers}{memory}; {machine['system']}, "
         f"Python {python}, {installed}."
     )
 

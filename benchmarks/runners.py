@@ -155,6 +155,7 @@ class OnnxRuntime(Runner):
     title = "onnxruntime"
     packages = ("onnxruntime", "onnx", "torch", "transformers")  # all but the first for the export
     needs_onnx = True
+    file: ClassVar[str] = ONNX_FILE
 
     def import_library(self) -> None:
         """Import it."""
@@ -171,7 +172,7 @@ class OnnxRuntime(Runner):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.add_free_dimension_override_by_name("batch", batch)
         self._session = onnxruntime.InferenceSession(
-            folder / ONNX_FILE, options, providers=["CPUExecutionProvider"]
+            folder / self.file, options, providers=["CPUExecutionProvider"]
         )
 
     def embed(self, pixel_values: np.ndarray) -> np.ndarray:
@@ -186,6 +187,7 @@ class OpenVino(Runner):
     title = "OpenVINO"
     packages = ("openvino", "onnx", "torch", "transformers")  # all but the first for the export
     needs_onnx = True
+    file: ClassVar[str] = ONNX_FILE
 
     def import_library(self) -> None:
         """Import it."""
@@ -196,7 +198,7 @@ class OpenVino(Runner):
         import openvino
 
         core = openvino.Core()
-        model = core.read_model(folder / ONNX_FILE)
+        model = core.read_model(folder / self.file)
         model.reshape([batch, *list(model.inputs[0].partial_shape)[1:]])
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",  # on processors with AMX the default is bfloat16

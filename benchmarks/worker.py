@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from runners import RUNNERS
+from quantized_runners import ALL_RUNNERS as RUNNERS
 
 
 def serve(name: str, folder: Path, batch: int, threads: int, commands: TextIO, answers: TextIO) -> None:

@@ -7,7 +7,7 @@ computed. Adding a backend is adding one filling to ``BACKENDS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from .attention_pooling import (
 )
 from .encoder import PackedEncoder, encoder, encoder_reference, prepare_encoder_reference
 from .encoder_layer import encoder_layer, encoder_layer_reference
+from .integer_product import pack_integers
 from .l2_normalize import l2_normalize, l2_normalize_reference
 from .layer_norm import layer_norm, layer_norm_reference
 from .linear import linear, linear_reference, prepare_linear_reference
@@ -30,6 +31,8 @@ from .mean_pooling import mean_pooling, mean_pooling_reference
 from .packing import pack_linear
 from .patch_embedding import patch_embedding, patch_embedding_reference
 from .position_embedding import position_embedding, position_embedding_reference
+from .quantization import quantize_rows, quantize_rows_reference
+from .quantized_linear import prepare_quantized_linear_reference
 from .runtime import Runtime
 from .sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
 from .similarity import similarity, similarity_reference
@@ -44,10 +47,19 @@ class Backend(NamedTuple):
     name: str
     threads: int | None
     """How many threads an operation uses; None where that is not ours to say."""
+    dtype: str
+    """Of ``DTYPES``: what the linear maps of encoder layers are computed in. Who prepares weights asks for
+    it; operations go by the weights they get."""
+    float32_layers: tuple[str, ...]
+    """Names of what is to stay in float32 all the same, as that one knows it."""
     keeps_weights: bool
     """Whether prepared weights are the arrays they were prepared from, and not copies."""
     prepare_linear: Callable[..., Any]
     """(weight or several to be stacked, bias) -> prepared weights, once a model is loaded."""
+    quantize_rows: Callable[..., tuple[np.ndarray, np.ndarray]]
+    """(weight) -> int8 weight, scale of each row"""
+    prepare_quantized_linear: Callable[..., Any]
+    """(int8 weight, scale, bias) -> prepared weights"""
     prepare_attention_pooling: Callable[..., Any]
     """(probe, in_projection, out_projection, num_heads) -> prepared weights"""
     prepare_encoder: Callable[..., Any]
@@ -98,8 +110,12 @@ def numpy_backend(threads: int | None = None) -> Backend:
     return Backend(
         name="numpy",
         threads=None,
+        dtype="float32",
+        float32_layers=(),
         keeps_weights=True,
         prepare_linear=prepare_linear_reference,
+        quantize_rows=quantize_rows_reference,
+        prepare_quantized_linear=prepare_quantized_linear_reference,
         prepare_attention_pooling=prepare_attention_pooling_reference,
         prepare_encoder=prepare_encoder_reference,
         linear=linear_reference,
@@ -133,8 +149,12 @@ def numba_backend(threads: int | None = None) -> Backend:
     return Backend(
         name="numba",
         threads=runtime.threads,
+        dtype="float32",
+        float32_layers=(),
         keeps_weights=False,
         prepare_linear=partial(pack_linear, runtime),
+        quantize_rows=partial(quantize_rows, runtime),
+        prepare_quantized_linear=partial(pack_integers, runtime),
         prepare_attention_pooling=partial(fold_attention_pooling, runtime),
         prepare_encoder=PackedEncoder,
         linear=partial(linear, runtime),
@@ -156,9 +176,16 @@ def numba_backend(threads: int | None = None) -> Backend:
 
 BACKENDS: dict[str, Callable[[int | None], Backend]] = {"numba": numba_backend, "numpy": numpy_backend}
 DEFAULT_BACKEND = "numba"
+DTYPES = ("float32", "int8")
+DEFAULT_DTYPE = "float32"
 
 
-def get_backend(name: str = DEFAULT_BACKEND, threads: int | None = None) -> Backend:
+def get_backend(
+    name: str = DEFAULT_BACKEND,
+    threads: int | None = None,
+    dtype: str = DEFAULT_DTYPE,
+    float32_layers: Sequence[str] = (),
+) -> Backend:
     """The table of operations of this name.
 
     Parameters
@@ -167,11 +194,15 @@ def get_backend(name: str = DEFAULT_BACKEND, threads: int | None = None) -> Back
         A key of ``BACKENDS``.
     threads : int, optional
         Threads of one call, by default as many as this process may use.
+    dtype : str
+        One of ``DTYPES``.
+    float32_layers : sequence of str
+        What stays in float32 with another dtype.
 
     Raises
     ------
     ValueError
-        If there is no such backend, or it cannot use that many threads.
+        If there is no such backend or dtype, or the backend cannot use that many threads.
 
     Examples
     --------
@@ -184,4 +215,6 @@ def get_backend(name: str = DEFAULT_BACKEND, threads: int | None = None) -> Back
     """
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}; there are: {', '.join(sorted(BACKENDS))}")
-    return BACKENDS[name](threads)
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; there are: {', '.join(DTYPES)}")
+    return BACKENDS[name](threads)._replace(dtype=dtype, float32_layers=tuple(float32_layers))

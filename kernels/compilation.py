@@ -32,10 +32,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .matrix_unit import matrix_unit_is_granted
+
 _LOG = logging.getLogger("numpy_siglip")
 _LOCK = threading.RLock()
 KERNELS: list[Kernel] = []
 """Every kernel of this package that has been imported."""
+
+_EMISSIONS = {
+    "tile": "tile_emission",
+    "integer_tile": "integer_tile_emission",
+    "matrix_tile": "matrix_tile_emission",
+}
+"""Files whose instructions are emitted elsewhere than in `emission`."""
 
 
 def jit_is_disabled() -> bool:
@@ -78,7 +87,10 @@ class Part:
     def _compile(self) -> Any:
         import numba
 
-        return numba.njit(nogil=True, error_model="numpy", forceinline=self._inline)(self._function)
+        # Nothing is allocated in compiled code, so arrays need not be counted, which several threads would do
+        # in the same cache line for every call of a part.
+        options = {"nogil": True, "error_model": "numpy", "_nrt": False}
+        return numba.njit(**options, forceinline=self._inline)(self._function)
 
 
 class Kernel(Part):
@@ -118,7 +130,7 @@ class Instruction:
         functools.update_wrapper(self, function)
         self._function = function
         self._type: Any = None
-        self._emission = "tile_emission" if function.__module__.endswith(".tile") else "emission"
+        self._emission = _EMISSIONS.get(function.__module__.rpartition(".")[2], "emission")
 
     @property
     def _numba_type_(self) -> Any:
@@ -250,7 +262,8 @@ def _cache_class() -> Any:
             self._name = name
 
         def _file(self, key: Any) -> Path:
-            versions = (numba.__version__, llvmlite.__version__)
+            # The last is no feature of the processor: the system may refuse what the processor has.
+            versions = (numba.__version__, llvmlite.__version__, matrix_unit_is_granted())
             signature = hashlib.sha256(repr((key, versions)).encode()).hexdigest()[:16]
             return self._folder / f"{self._name}.{source_digest()}.{signature}.kernel"
 

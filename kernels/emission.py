@@ -22,8 +22,8 @@ from .cost import FLOAT32_BYTES
 from .vector import LANES
 
 _FLOAT, _INT, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
-INDEX, _BYTE = ir.IntType(64), ir.IntType(8)
-FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+INDEX, BYTE = ir.IntType(64), ir.IntType(8)
+FLOATS, INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
 class _LanesType(types.Type):
@@ -54,7 +54,7 @@ def emit_spread(builder: Any, scalar: Any) -> Any:
     """Sixteen copies of one float."""
     undefined = ir.Constant(FLOATS, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(first, undefined, _constant(0, _INTS))
+    return builder.shuffle_vector(first, undefined, _constant(0, INTS))
 
 
 def _vectors(builder: Any, kinds: Any, values: Any) -> list[Any]:
@@ -62,7 +62,7 @@ def _vectors(builder: Any, kinds: Any, values: Any) -> list[Any]:
     return [v if kind == VECTOR else emit_spread(builder, v) for kind, v in zip(kinds, values, strict=True)]
 
 
-def _shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
+def shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
     mask = ir.Constant(ir.VectorType(_INT, len(lanes)), lanes)
     return builder.shuffle_vector(a, b, mask)
 
@@ -102,19 +102,19 @@ def emit_store(builder: Any, vector: Any, address: Any) -> None:
     builder.store(vector, builder.bitcast(address, FLOATS.as_pointer())).align = 4
 
 
-def _llvm(builder: Any, name: str, result: ir.Type, *operands: ir.Type) -> Any:
+def call_llvm(builder: Any, name: str, result: ir.Type, *operands: ir.Type) -> Any:
     """One of LLVM's own functions."""
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, operands), name)
 
 
 def emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    return builder.call(_llvm(builder, f"llvm.fma.v{LANES}f32", FLOATS, *[FLOATS] * 3), [a, b, c])
+    return builder.call(call_llvm(builder, f"llvm.fma.v{LANES}f32", FLOATS, *[FLOATS] * 3), [a, b, c])
 
 
 def emit_prefetch(builder: Any, address: Any) -> None:
     """Ask for a cache line, into the second level of cache."""
-    pointer = _BYTE.as_pointer()
-    function = _llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _INT, _INT, _INT)
+    pointer = BYTE.as_pointer()
+    function = call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _INT, _INT, _INT)
     read, second_level, data = (ir.Constant(_INT, value) for value in (0, 2, 1))
     builder.call(function, [builder.bitcast(address, pointer), read, second_level, data])
 
@@ -163,12 +163,14 @@ def _elementwise(name: str, emit: Callable[..., Any]) -> Any:
 
 
 def _exponent_from(builder: Any, shifted: Any) -> Any:
-    whole = builder.bitcast(shifted, _INTS)
-    return builder.bitcast(builder.shl(whole, _constant(23, _INTS)), FLOATS)
+    whole = builder.bitcast(shifted, INTS)
+    return builder.bitcast(builder.shl(whole, _constant(23, INTS)), FLOATS)
 
 
 def _unary(name: str) -> Callable[..., Any]:
-    return lambda builder, a: builder.call(_llvm(builder, f"llvm.{name}.v{LANES}f32", FLOATS, FLOATS), [a])
+    return lambda builder, a: builder.call(
+        call_llvm(builder, f"llvm.{name}.v{LANES}f32", FLOATS, FLOATS), [a]
+    )
 
 
 fma = _elementwise("fma", emit_fma)
@@ -191,11 +193,11 @@ def select(typing_context: Any, mask: Any, a: Any, b: Any) -> Any:
 
 def _mask_of(builder: Any, count: Any) -> Any:
     """Lanes below ``count``."""
-    places = ir.Constant(_INTS, list(range(LANES)))
+    places = ir.Constant(INTS, list(range(LANES)))
     wanted = builder.trunc(count, _INT)
-    undefined = ir.Constant(_INTS, ir.Undefined)
+    undefined = ir.Constant(INTS, ir.Undefined)
     first = builder.insert_element(undefined, wanted, ir.Constant(_INT, 0))
-    return builder.icmp_signed("<", places, builder.shuffle_vector(first, undefined, _constant(0, _INTS)))
+    return builder.icmp_signed("<", places, builder.shuffle_vector(first, undefined, _constant(0, INTS)))
 
 
 @intrinsic
@@ -211,7 +213,7 @@ def load_part(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flat, place, number = arguments
         pointer, mask = FLOATS.as_pointer(), ir.VectorType(BIT, LANES)
-        function = _llvm(builder, f"llvm.masked.load.v{LANES}f32.p0", FLOATS, pointer, _INT, mask, FLOATS)
+        function = call_llvm(builder, f"llvm.masked.load.v{LANES}f32.p0", FLOATS, pointer, _INT, mask, FLOATS)
         address = builder.bitcast(address_of(context, builder, signature.args[0], flat, place), pointer)
         return builder.call(
             function, [address, ir.Constant(_INT, 4), _mask_of(builder, number), _constant(0.0)]
@@ -236,7 +238,7 @@ def store_part(typing_context: Any, array: Any, index: Any, vector: Any, count: 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         flat, place, value, number = arguments
         pointer, mask = FLOATS.as_pointer(), ir.VectorType(BIT, LANES)
-        function = _llvm(
+        function = call_llvm(
             builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), FLOATS, pointer, _INT, mask
         )
         address = builder.bitcast(address_of(context, builder, signature.args[0], flat, place), pointer)
@@ -266,7 +268,7 @@ def transpose_block(
             lower = [i | bit if not i & bit else LANES + i for i in range(LANES)]
             for r in (r for r in range(LANES) if not r & bit):
                 a, b = rows[r], rows[r | bit]
-                rows[r], rows[r | bit] = _shuffle(builder, a, b, upper), _shuffle(builder, a, b, lower)
+                rows[r], rows[r | bit] = shuffle(builder, a, b, upper), shuffle(builder, a, b, lower)
         for r in range(LANES):
             emit_store(builder, rows[r], row(target, step, r))
         return context.get_dummy_value()
@@ -282,8 +284,8 @@ def _reduction(combine: Callable[..., Any]) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (vector,) = arguments
             for half in (8, 4, 2, 1):
-                low = _shuffle(builder, vector, vector, list(range(half)))
-                high = _shuffle(builder, vector, vector, list(range(half, 2 * half)))
+                low = shuffle(builder, vector, vector, list(range(half)))
+                high = shuffle(builder, vector, vector, list(range(half, 2 * half)))
                 vector = combine(builder, low, high)
             return builder.extract_element(vector, ir.Constant(_INT, 0))
 
@@ -326,7 +328,7 @@ def read_counter(typing_context: Any, counters: Any, index: Any) -> Any:
 def pause(typing_context: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if context.codegen().magic_tuple()[0].startswith("x86_64"):
-            builder.call(_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType()), [])
+            builder.call(call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType()), [])
         return context.get_dummy_value()
 
     return types.void(), code

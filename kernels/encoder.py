@@ -24,13 +24,21 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .cost import Cost, float32_traffic
-from .encoder_layer import EncoderLayerWeights, encoder_layer_cost, encoder_layer_reference
-from .layer_kernel import layer_operands, run_layers, table_of
+from .encoder_layer import (
+    EncoderLayerWeights,
+    choose_program,
+    encoder_layer,
+    encoder_layer_cost,
+    encoder_layer_reference,
+)
+from .layer_kernel import table_of
 from .runtime import Runtime
 
 
@@ -98,19 +106,35 @@ def encoder_cost(
 # ----------------------------------------------------------------------------------------- compiled
 
 
+class _Run(NamedTuple):
+    """Neighbouring layers that are computed alike, in one call."""
+
+    layers: list[EncoderLayerWeights]
+    program: Callable[..., np.ndarray] | None
+    """None where each layer has to be computed by itself"""
+    table: np.ndarray | None
+    operands: list[Any]
+    """What the addresses in the table are of"""
+
+
 class PackedEncoder:
-    """Packed layers and the table by which compiled code finds them.
+    """Packed layers and the tables by which compiled code finds them.
 
     Parameters
     ----------
     layers : sequence of EncoderLayerWeights
-        Linear maps made by ``pack_linear``.
+        Linear maps made by ``pack_linear`` or ``pack_integers``.
     """
 
     def __init__(self, layers: Sequence[EncoderLayerWeights]) -> None:
         self.layers = tuple(layers)
-        self._operands = [layer_operands(layer) for layer in layers]  # what the addresses are of
-        self.table = table_of(self._operands)
+        chosen = [(layer, *choose_program(layer)) for layer in layers]
+        self.runs: list[_Run] = []
+        for program, some in itertools.groupby(chosen, key=lambda choice: choice[1]):
+            group = list(some)
+            operands = [arrays for _, _, arrays in group]
+            table = table_of(operands) if program else None
+            self.runs.append(_Run([layer for layer, _, _ in group], program, table, operands))
 
     def __iter__(self) -> Iterator[EncoderLayerWeights]:
         return iter(self.layers)
@@ -147,4 +171,10 @@ def encoder(
     >>> encoder(runtime, np.array([[[1.0, 2.0]]]), PackedEncoder([layer, layer]), 1, "relu", 0.1).tolist()
     [[[1.0, 2.0]]]
     """
-    return run_layers(runtime, hidden, layers.table, num_heads, activation, eps)
+    for run in layers.runs:
+        if run.program is not None:
+            hidden = run.program(runtime, hidden, run.table, num_heads, activation, eps)
+            continue
+        for layer in run.layers:
+            hidden = encoder_layer(runtime, hidden, layer, num_heads, activation, eps)
+    return hidden

@@ -27,15 +27,18 @@ Source
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .attention import attention_cost, attention_reference
+from .attention import attention, attention_cost, attention_reference
 from .cost import Cost, float32_traffic
+from .integer_product import PackedIntegers
 from .layer_kernel import layer_operands, run_layers, table_of
-from .layer_norm import layer_norm_cost, layer_norm_reference
-from .linear import linear_cost, linear_reference
+from .layer_norm import layer_norm, layer_norm_cost, layer_norm_reference
+from .linear import linear, linear_cost, linear_reference
+from .quantized_layer_kernel import quantized_layer_operands, run_quantized_layers
 from .runtime import Runtime
 
 
@@ -136,7 +139,7 @@ def encoder_layer(
     runtime : Runtime
     hidden : ndarray of shape (batch, tokens, width)
     weights : EncoderLayerWeights
-        Linear maps made by ``pack_linear``.
+        Linear maps made by ``pack_linear`` or ``pack_integers``.
     num_heads : int
     activation : str
     eps : float
@@ -156,5 +159,46 @@ def encoder_layer(
     >>> encoder_layer(runtime, np.array([[[1.0, 2.0]]]), weights, 1, "relu", eps=0.1).tolist()
     [[[1.0, 2.0]]]
     """
-    operands = layer_operands(weights)
-    return run_layers(runtime, hidden, table_of([operands]), num_heads, activation, eps)
+    run, operands = choose_program(weights)
+    if run is None:
+        return _encoder_layer_by_parts(runtime, hidden, weights, num_heads, activation, eps)
+    return run(runtime, hidden, table_of([operands]), num_heads, activation, eps)
+
+
+def choose_program(weights: EncoderLayerWeights) -> tuple[Callable[..., np.ndarray] | None, Any]:
+    """What computes a layer in one call, and the arrays for its table.
+
+    Nothing does, and both are None, if only some of its maps are quantised.
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.packing import pack_linear
+    >>> runtime = Runtime(threads=1)
+    >>> norm, some = LayerNormWeights(np.ones(2), np.zeros(2)), pack_linear(runtime, np.zeros((2, 2)))
+    >>> choose_program(EncoderLayerWeights(norm, some, some, norm, some, some))[0].__name__
+    'run_layers'
+    """
+    maps = (weights.query_key_value, weights.out_proj, weights.fc1, weights.fc2)
+    quantised = [isinstance(linear_map, PackedIntegers) for linear_map in maps]
+    if all(quantised):
+        return run_quantized_layers, quantized_layer_operands(weights)
+    return (None, None) if any(quantised) else (run_layers, layer_operands(weights))
+
+
+def _encoder_layer_by_parts(
+    runtime: Runtime,
+    hidden: np.ndarray,
+    weights: EncoderLayerWeights,
+    num_heads: int,
+    activation: str,
+    eps: float,
+) -> np.ndarray:
+    """Call the operations one by one, with the same result."""
+    width = hidden.shape[-1]
+    normed = layer_norm(runtime, hidden, *weights.layer_norm1, eps)
+    projected = linear(runtime, normed, weights.query_key_value)
+    query, key, value = (projected[..., first : first + width] for first in (0, width, 2 * width))
+    heads, _ = attention(runtime, query, key, value, num_heads)
+    hidden = linear(runtime, heads, weights.out_proj, residual=hidden)
+    normed = layer_norm(runtime, hidden, *weights.layer_norm2, eps)
+    return linear(runtime, linear(runtime, normed, weights.fc1, activation), weights.fc2, residual=hidden)

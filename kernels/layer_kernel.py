@@ -6,7 +6,7 @@ compiled anew for every depth. Whoever makes a table keeps the arrays alive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from .runtime import Runtime, flat
 from .threads import counters_of_a_kernel
 from .vector import LANES
 
-_KERNELS_OF_IMAGES = 1
+KERNELS_OF_IMAGES = 1
 """What a layer calls once for some images,"""
 _KERNELS_OF_PIECE = 7
 """and for each piece of their rows."""
@@ -70,8 +70,8 @@ def layer_operands(weights: Any) -> LayerOperands:
     )
 
 
-def table_of(layers: Sequence[LayerOperands]) -> np.ndarray:
-    """Where the arrays of each layer lie, and how long they are: (layers, 12, 2).
+def table_of(layers: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Where the arrays of each layer lie, and how long they are: (layers, arrays of one, 2).
 
     Examples
     --------
@@ -93,13 +93,18 @@ def array_at(address: int, size: int) -> np.ndarray:
     return np.frombuffer(memory, np.float32)
 
 
+class Program(NamedTuple):
+    """One way to compute a layer."""
+
+    encode: Callable[..., Any]
+    plan: Callable[..., Any]
+    kernels_of_piece: int
+
+
 def run_layers(
     runtime: Runtime, hidden: np.ndarray, table: np.ndarray, num_heads: int, activation: str, eps: float
 ) -> np.ndarray:
     """Take hidden states (batch, tokens, width) through the layers of a table.
-
-    Many images keep the kernel busy for long, and then layers are called one by one, which needs fewer
-    counters.
 
     Examples
     --------
@@ -111,27 +116,57 @@ def run_layers(
     >>> run_layers(runtime, operands["hidden"], table_of([arrays, arrays]), 2, "relu", eps=0.1).shape
     (1, 2, 4)
     """
+    inner = int(table[0, LayerOperands._fields.index("fc1_bias"), 1])
+    program = Program(encode, plan_layer, _KERNELS_OF_PIECE)
+    return run_program(runtime, program, hidden, table, inner, num_heads, activation, eps)
+
+
+def run_program(
+    runtime: Runtime,
+    program: Program,
+    hidden: np.ndarray,
+    table: np.ndarray,
+    intermediate_size: int,
+    num_heads: int,
+    activation: str,
+    eps: float,
+) -> np.ndarray:
+    """Cut a batch into groups of images and pieces of rows, and take it through the layers of a table.
+
+    Many images keep the kernel busy for long, and then layers are called one by one, which needs fewer
+    counters.
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
+    >>> runtime = Runtime(threads=1)
+    >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
+    >>> operands = encoder_layer_operands(Sampler(seed=0, runtime=runtime), **shape, activation="relu")
+    >>> table = table_of([layer_operands(operands["weights"])])
+    >>> program = Program(encode, plan_layer, _KERNELS_OF_PIECE)
+    >>> run_program(runtime, program, operands["hidden"], table, 5, 2, "relu", eps=0.1).shape
+    (1, 2, 4)
+    """
     batch, tokens, width = hidden.shape
     out = runtime.empty(batch, tokens, width)
     if not out.size:
         return out
-    inner = int(table[0, LayerOperands._fields.index("fc1_bias"), 1])
-    images, rows = cut_into_pieces(tokens, inner, runtime.threads)
+    images, rows = cut_into_pieces(tokens, intermediate_size, runtime.threads)
     images = min(images, batch)
     groups, pieces = -(-batch // images), -(-tokens // rows)
     images_of_last = batch - (groups - 1) * images
     rows_of_last = images_of_last * (tokens - (pieces - 1) * rows)
-    sizes = (width, inner, num_heads, runtime.threads)
-    plan = plan_layer(images, tokens, images * rows, *sizes)
-    last_plan = plan_layer(images_of_last, tokens, rows_of_last, *sizes)
+    sizes = (width, intermediate_size, num_heads, runtime.threads)
+    plan = program.plan(images, tokens, images * rows, *sizes)
+    last_plan = program.plan(images_of_last, tokens, rows_of_last, *sizes)
     memory = runtime.empty(plan.end)
-    kernels = groups * (_KERNELS_OF_IMAGES + pieces * _KERNELS_OF_PIECE)
+    kernels = groups * (KERNELS_OF_IMAGES + pieces * program.kernels_of_piece)
     at_once = max(1, _KERNELS_OF_CALL // kernels)
     source = flat(hidden)
     for first in range(0, len(table), at_once):
         some = table[first : first + at_once]
         runtime.run(
-            encode,
+            program.encode,
             source,
             some,
             activation_code(activation),
@@ -168,7 +203,7 @@ def encode(
     Every layer but the first reads ``out`` and writes it. The plan of the last piece is another one: of a
     group of fewer images, or of the last rows of an image.
     """
-    counters = (_KERNELS_OF_IMAGES + pieces * _KERNELS_OF_PIECE) * counters_of_a_kernel(progress[0])
+    counters = (KERNELS_OF_IMAGES + pieces * _KERNELS_OF_PIECE) * counters_of_a_kernel(progress[0])
     for layer in range(table.shape[0]):
         weights = _operands_at(table, layer)
         size = plan.attention.batch * plan.attention.keys * weights.norm1_weight.size

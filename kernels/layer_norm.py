@@ -133,13 +133,13 @@ def normalise_rows(
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
             place = row_place(row, row_size, panel_rows)
-            _normalise_row(x, weight, bias, eps, row * width, width, out, place, panel_rows)
+            normalise_row(x, weight, bias, eps, row * width, width, out, place, panel_rows)
         finish_task(progress, 0)
     wait_for_tasks(progress, 0, tasks)
 
 
 @part
-def _normalise_row(
+def normalise_row(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray,
@@ -150,6 +150,7 @@ def _normalise_row(
     place: int,
     panel_rows: int,
 ) -> None:
+    """Normalise one row."""
     whole = width & -LANES
     rest = width - whole
     mean = _sum_of_powers(x, start, width, _ZERO, False) / np.float32(width)

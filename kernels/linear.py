@@ -3,8 +3,8 @@
     y[..., n] = activation(sum_k x[..., k] * weight[n, k] + bias[n]) + residual[..., n]
 
 Every matrix product of the model is this one call. Weights are prepared once, when a model is
-loaded, and are opaque afterwards: a backend may keep them as they are, pack them into panels or
-quantise them, and the code that calls ``linear`` does not change.
+loaded, and are opaque afterwards: a backend may keep them as they are or pack them into panels, and the code
+that calls ``linear`` does not change. Quantised weights are taken too; see `quantized_linear`.
 
 Operands
     x           (..., in_features), any float dtype
@@ -35,8 +35,10 @@ import numpy as np
 
 from .activations import activation_code, activation_flops, activation_reference
 from .cost import Cost, float32_traffic
+from .integer_product import PackedIntegers
 from .matrix_product import multiply, plan_product
 from .packing import PackedLinear
+from .quantized_linear import QuantizedWeights, quantized_linear, quantized_linear_reference
 from .runtime import NOTHING, Runtime, flat
 from .tile import tile_of_this_machine
 
@@ -72,7 +74,7 @@ def prepare_linear_reference(
 
 def linear_reference(
     x: np.ndarray,
-    weights: LinearWeights,
+    weights: LinearWeights | QuantizedWeights,
     activation: str | None = None,
     residual: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -81,7 +83,7 @@ def linear_reference(
     Parameters
     ----------
     x : ndarray of shape (..., in_features)
-    weights : LinearWeights
+    weights : LinearWeights or QuantizedWeights
     activation : str, optional
         A name from ``activations.ACTIVATIONS``.
     residual : ndarray that broadcasts to (..., out_features), optional
@@ -99,6 +101,8 @@ def linear_reference(
     >>> linear_reference(np.array([[1.0, 1.0]]), weights, activation="relu")
     array([[0.]])
     """
+    if isinstance(weights, QuantizedWeights):
+        return quantized_linear_reference(x, weights, activation, residual)
     y = x @ weights.weight.T  # (..., K) @ (K, N) -> (..., N)
     if weights.bias is not None:
         y = y + weights.bias
@@ -137,7 +141,7 @@ def linear_cost(
 def linear(
     runtime: Runtime,
     x: np.ndarray,
-    weights: PackedLinear,
+    weights: PackedLinear | PackedIntegers,
     activation: str | None = None,
     residual: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -147,8 +151,8 @@ def linear(
     ----------
     runtime : Runtime
     x : ndarray of shape (..., in_features)
-    weights : PackedLinear
-        Made by ``pack_linear``.
+    weights : PackedLinear or PackedIntegers
+        Made by ``pack_linear`` or ``pack_integers``.
     activation : str, optional
         A name from ``activations.ACTIVATIONS``.
     residual : ndarray of shape (..., out_features), optional
@@ -173,6 +177,8 @@ def linear(
     >>> linear(runtime, np.array([[3.0, 4.0]]), weights, residual=np.array([[0.5]])).tolist()
     [[1.5]]
     """
+    if isinstance(weights, PackedIntegers):
+        return quantized_linear(runtime, x, weights, activation, residual)
     if x.shape[-1] != weights.in_features:
         raise ValueError(f"x has shape {x.shape}, but the weights take {weights.in_features} features")
     rows = math.prod(x.shape[:-1])

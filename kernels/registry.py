@@ -32,6 +32,8 @@ from .linear import linear, linear_cost, linear_reference
 from .mean_pooling import mean_pooling, mean_pooling_cost, mean_pooling_reference
 from .patch_embedding import patch_embedding, patch_embedding_cost, patch_embedding_reference
 from .position_embedding import position_embedding, position_embedding_cost, position_embedding_reference
+from .quantization import quantize_rows, quantize_rows_cost, quantize_rows_reference
+from .quantized_linear import quantized_linear, quantized_linear_cost, quantized_linear_reference
 from .sampling import (
     activation_operands,
     attention_operands,
@@ -45,6 +47,7 @@ from .sampling import (
     mean_pooling_operands,
     patch_embedding_operands,
     position_embedding_operands,
+    quantized_linear_operands,
     rows_operands,
     sigmoid_loss_operands,
     similarity_operands,
@@ -211,6 +214,29 @@ OPS: tuple[Op, ...] = (
         compiled=linear,
         operands=linear_operands,
         cost=linear_cost,
+        check_shapes=(
+            {"rows": 1, "in_features": 1, "out_features": 1},
+            {"rows": 3, "in_features": 588, "out_features": 5, "residual": True},
+            {"rows": 17, "in_features": 9, "out_features": 33, "activation": "gelu_pytorch_tanh"},
+            {"rows": 5, "in_features": 31, "out_features": 16, "activation": "gelu", "residual": True},
+        ),
+        model_shapes=_linear_model_shapes(),
+    ),
+    Op(
+        name="quantize_rows",
+        reference=quantize_rows_reference,
+        compiled=quantize_rows,
+        operands=rows_operands,
+        cost=quantize_rows_cost,
+        check_shapes=({"rows": 1, "width": 1}, {"rows": 9, "width": 7}, {"rows": 3, "width": 588}),
+        model_shapes=_shapes_of_models(lambda m: {"rows": m.tokens, "width": m.intermediate_size}),
+    ),
+    Op(
+        name="quantized_linear",
+        reference=quantized_linear_reference,
+        compiled=quantized_linear,
+        operands=quantized_linear_operands,
+        cost=quantized_linear_cost,
         check_shapes=(
             {"rows": 1, "in_features": 1, "out_features": 1},
             {"rows": 3, "in_features": 588, "out_features": 5, "residual": True},

@@ -13,8 +13,11 @@ import numpy as np
 from .attention_pooling import fold_attention_pooling, prepare_attention_pooling_reference
 from .encoder import PackedEncoder, prepare_encoder_reference
 from .encoder_layer import EncoderLayerWeights, LayerNormWeights
+from .integer_product import pack_integers
 from .linear import LinearWeights, prepare_linear_reference
 from .packing import pack_linear
+from .quantization import quantize_rows_reference
+from .quantized_linear import prepare_quantized_linear_reference
 from .runtime import Runtime
 
 Operands = dict[str, Any]
@@ -60,6 +63,14 @@ class Sampler:
         if self._runtime is None:
             return prepare_linear_reference(*weights)
         return pack_linear(self._runtime, *weights)
+
+    def quantized_linear(self, out_features: int, in_features: int) -> Any:
+        """Weights as `affine` draws them, quantised and prepared."""
+        weight, bias = self.affine(out_features, in_features)
+        q, scale = quantize_rows_reference(weight)
+        if self._runtime is None:
+            return prepare_quantized_linear_reference(q, scale, bias)
+        return pack_integers(self._runtime, q, scale, bias)
 
     def encoder(self, layers: list[EncoderLayerWeights]) -> Any:
         """A stack of layers whose linear maps are prepared."""
@@ -128,6 +139,23 @@ def linear_operands(
     }
 
 
+def quantized_linear_operands(
+    draw: Sampler,
+    *,
+    rows: int,
+    in_features: int,
+    out_features: int,
+    activation: str | None = None,
+    residual: bool = False,
+) -> Operands:
+    return {
+        "x": draw.array(rows, in_features),
+        "weights": draw.quantized_linear(out_features, in_features),
+        "activation": activation,
+        "residual": draw.array(rows, out_features) if residual else None,
+    }
+
+
 def softmax_operands(draw: Sampler, *, rows: int, width: int) -> Operands:
     return {"x": draw.array(rows, width, scale=5.0)}
 
@@ -162,15 +190,18 @@ def attention_pooling_operands(
     }
 
 
-def _encoder_layer_weights(draw: Sampler, width: int, intermediate_size: int) -> EncoderLayerWeights:
+def _encoder_layer_weights(
+    draw: Sampler, width: int, intermediate_size: int, quantized: bool = False
+) -> EncoderLayerWeights:
     norms = [LayerNormWeights(draw.array(width), draw.array(width)) for _ in range(2)]
+    linear = draw.quantized_linear if quantized else draw.linear
     return EncoderLayerWeights(
         layer_norm1=norms[0],
-        query_key_value=draw.linear(3 * width, width),
-        out_proj=draw.linear(width, width),
+        query_key_value=linear(3 * width, width),
+        out_proj=linear(width, width),
         layer_norm2=norms[1],
-        fc1=draw.linear(intermediate_size, width),
-        fc2=draw.linear(width, intermediate_size),
+        fc1=linear(intermediate_size, width),
+        fc2=linear(width, intermediate_size),
     )
 
 
@@ -196,6 +227,13 @@ def encoder_layer_operands(
         "activation": activation,
         "eps": 1e-6,
     }
+
+
+def quantized_encoder_layer_operands(draw: Sampler, **shape: Any) -> Operands:
+    """Operands of `encoder_layer_operands` whose linear maps are quantised."""
+    operands = encoder_layer_operands(draw, **shape)
+    weights = _encoder_layer_weights(draw, shape["width"], shape["intermediate_size"], quantized=True)
+    return {**operands, "weights": weights}
 
 
 def encoder_operands(

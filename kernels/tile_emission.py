@@ -8,6 +8,7 @@ pair is multiplied into an accumulator. The accumulators are variables of LLVM t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -29,28 +30,15 @@ from .tile import BLOCK, Tile, tile_of_this_machine
 from .vector import LANES
 
 
-@intrinsic
-def multiply_tile(
-    typing_context: Any,
-    rows: Any,
-    vectors: Any,
-    a: Any,
-    a_index: Any,
-    b: Any,
-    b_index: Any,
-    steps: Any,
-    out: Any,
-    out_index: Any,
-    row_stride: Any,
-    vector_stride: Any,
-    resume: Any,
-    ahead: Any,
-    ahead_index: Any,
-) -> Any:
-    """Choose the smallest tile that covers the rows and vectors asked for; see `tile.multiply_tile`."""
+def define_tile(shape: Callable[[], Tile], multiply_add: Callable[..., Any]) -> Any:
+    """An instruction that chooses the smallest tile that covers the rows and vectors asked for.
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        full = tile_of_this_machine()
+    ``shape`` gives the largest, when code is emitted; ``multiply_add(builder, a, b, total)`` is what happens
+    to vectors. See `tile.multiply_tile`.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        full = shape()
         values = dict(zip(_TILE_OPERANDS, arguments, strict=True))
         kinds = dict(zip(_TILE_OPERANDS, signature.args, strict=True))
         addresses = {
@@ -67,18 +55,40 @@ def multiply_tile(
                     if height == full.rows:
                         fits = ir.Constant(BIT, 1)  # the tallest takes whatever is left
                     with builder.if_then(fits):
-                        _emit_tile(builder, Tile(height, count), full.rows, **addresses, **numbers)
+                        _emit_tile(
+                            builder, Tile(height, count), full.rows, multiply_add, **addresses, **numbers
+                        )
                         builder.branch(finish)
                         builder.position_at_end(builder.append_basic_block("unreached"))
         builder.branch(finish)
         builder.position_at_end(finish)
         return context.get_dummy_value()
 
-    index = types.intp
-    signature = types.void(
-        index, index, a, index, b, index, index, out, index, index, index, index, ahead, index
-    )
-    return signature, code
+    # Numba wants to see the arguments one by one.
+    def instruction(
+        typing_context: Any,
+        rows: Any,
+        vectors: Any,
+        a: Any,
+        a_index: Any,
+        b: Any,
+        b_index: Any,
+        steps: Any,
+        out: Any,
+        out_index: Any,
+        row_stride: Any,
+        vector_stride: Any,
+        resume: Any,
+        ahead: Any,
+        ahead_index: Any,
+    ) -> Any:
+        index = types.intp
+        signature = types.void(
+            index, index, a, index, b, index, index, out, index, index, index, index, ahead, index
+        )
+        return signature, emit
+
+    return intrinsic(instruction)
 
 
 _TILE_OPERANDS = (
@@ -91,6 +101,7 @@ def _emit_tile(
     builder: Any,
     tile: Tile,
     panel_rows: int,
+    multiply_add: Callable[..., Any],
     a: Any,
     b: Any,
     out: Any,
@@ -154,7 +165,7 @@ def _emit_tile(
             spread = emit_spread(builder, builder.load(builder.gep(a_here, [number(r * BLOCK + k)])))
             for v in range(tile.vectors):
                 place = r * tile.vectors + v
-                sums[place] = emit_fma(builder, spread, row_of_b[v], sums[place])
+                sums[place] = multiply_add(builder, spread, row_of_b[v], sums[place])
         if k % 2:  # one line of what comes next, while the arithmetic goes on
             line = builder.add(builder.shl(step, number(5)), number(k // 2 * LANES))
             emit_prefetch(builder, builder.gep(ahead, [line]))
@@ -168,3 +179,6 @@ def _emit_tile(
     builder.position_at_end(end)
     for (r, v), value in zip(places, accumulators((initial, start), (sums, loop)), strict=True):
         emit_store(builder, value, out_address(r, v))
+
+
+multiply_tile = define_tile(tile_of_this_machine, emit_fma)

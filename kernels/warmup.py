@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .compilation import KERNELS
+from .encoder_layer import encoder_layer
 from .packing import pack_linear
 from .registry import OPS
 from .runtime import Runtime
-from .sampling import Sampler
+from .sampling import Sampler, quantized_encoder_layer_operands
 
 
 class Warmup(NamedTuple):
@@ -47,6 +48,15 @@ def warm_up(runtime: Runtime) -> Warmup:
     draw = Sampler(seed=0, runtime=runtime)
     for op in OPS:
         op.compiled(runtime, **op.operands(draw, **op.check_shapes[-1]))
+    layer = {
+        "batch": 1,
+        "tokens": 2,
+        "width": 4,
+        "intermediate_size": 5,
+        "num_heads": 2,
+        "activation": "relu",
+    }
+    encoder_layer(runtime, **quantized_encoder_layer_operands(draw, **layer))
     weight = np.ones((2, 2), np.float32)
     weight.flags.writeable = False  # as a weight is that lies in a mapped file
     pack_linear(runtime, weight)

@@ -1,7 +1,8 @@
 """Checkpoints: tensors by name, straight from their files, without reading what is not asked for.
 
 Files are mapped into memory, so that a float32 tensor is a read-only view of its file and costs
-nothing until it is touched. float16 and bfloat16 are widened to float32 when they are asked for.
+nothing until it is touched. float16, bfloat16 and quantised tensors are widened to float32 when they are
+asked for.
 `checkpoint_files` finds the files and where each tensor lies in them.
 """
 
@@ -17,6 +18,9 @@ import numpy as np
 
 from .errors import CheckpointError
 from .npz_file import unpack_member
+
+SCALE_SUFFIX = "_scale"
+"""Behind the name of a quantised tensor: the scale of each of its rows."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,17 @@ class TensorEntry:
         Raises
         ------
         CheckpointError
-            If it is not a float of 16, 32 or 64 bits.
+            If it is neither a float of 16, 32 or 64 bits nor an integer of 8.
         """
         if self.dtype == "BF16":
             import ml_dtypes
 
             return np.dtype(ml_dtypes.bfloat16)
-        names = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+        names = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I8": "|i1"}
         if self.dtype not in names:
             raise CheckpointError(
                 f"{self.file}: tensor {self.name} has dtype {self.dtype}; "
-                "supported are F32, F16, BF16 and F64: save the model in one of them"
+                "supported are F32, F16, BF16 and F64, and I8 with scales: save the model in one of them"
             )
         return np.dtype(names[self.dtype])
 
@@ -99,6 +103,7 @@ class Checkpoint(Mapping[str, TensorEntry]):
         self.source = source
         self._entries = entries
         self._maps: dict[Path, mmap.mmap] = {}
+        self._identities: dict[Path, tuple[int, int] | None] = {}
         self._unpacked: dict[str, bytes] = {}
 
     def __getitem__(self, name: str) -> TensorEntry:
@@ -110,15 +115,24 @@ class Checkpoint(Mapping[str, TensorEntry]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Checkpoint, (self.source, self._entries)  # who gets it maps the files anew
+
     def tensor(self, name: str) -> np.ndarray:
         """The numbers of a tensor in float32; a read-only view of the file where it can be.
+
+        Those of a quantised tensor are multiplied with their scales.
 
         Raises
         ------
         CheckpointError
-            If there is no such tensor or its dtype is not a float of 16, 32 or 64 bits.
+            If there is no such tensor, its dtype is not a float of 16, 32 or 64 bits, or it is quantised and
+            has no scales.
         """
         stored = self.stored(name)
+        if stored.dtype == np.int8:
+            scale = self.stored(name + SCALE_SUFFIX).astype(np.float32)
+            return stored * scale.reshape(-1, *[1] * (stored.ndim - 1))
         # astype copies, and so aligns, whatever is not float32 at an aligned address already.
         return np.require(stored.astype(np.float32, copy=False), requirements="A")
 
@@ -137,9 +151,21 @@ class Checkpoint(Mapping[str, TensorEntry]):
         Raises
         ------
         CheckpointError
-            As `tensor`.
+            As `tensor`, and if the file was changed since it was opened.
         """
+        self.require_unchanged(self[name].file)
         return self.stored(name)[indices].astype(np.float32, copy=False)
+
+    def require_unchanged(self, file: Path) -> None:
+        """Refuse a file that is not any more what was mapped; to read beyond its end would end the process.
+
+        Raises
+        ------
+        CheckpointError
+        """
+        mapped = self._identities.get(file)
+        if mapped is not None and _identity(file) != mapped:
+            raise CheckpointError(f"{file}: was changed or removed after it was opened; load the model again")
 
     def release(self, name: str) -> None:
         """Let the memory go that reading a tensor took; a view of it reads the file again when it is used."""
@@ -148,6 +174,12 @@ class Checkpoint(Mapping[str, TensorEntry]):
     def stored(self, name: str) -> np.ndarray:
         """A view of a tensor in the file's own dtype and perhaps at an odd address."""
         if name not in self._entries:
+            quantised = name.removesuffix(SCALE_SUFFIX)
+            if quantised in self._entries:
+                raise CheckpointError(
+                    f"{self.source}: tensor {quantised} holds integers and {name} is missing; only what "
+                    "numpy-siglip quantize wrote can be read"
+                )
             raise CheckpointError(f"{self.source}: no tensor {name}")
         return self.stored_entry(self._entries[name])
 
@@ -171,9 +203,19 @@ class Checkpoint(Mapping[str, TensorEntry]):
         if file not in self._maps:
             with file.open("rb") as stream:
                 self._maps[file] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            self._identities[file] = _identity(file)
         return self._maps[file]
 
     def _unpack(self, entry: TensorEntry) -> bytes:
         if entry.packed_in not in self._unpacked:
             self._unpacked[entry.packed_in] = unpack_member(entry.file, entry.packed_in)
         return self._unpacked[entry.packed_in]
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """By what a changed file is told: its length and its time."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 from .backends import choose_backend
 from .configuration import SiglipConfig
 from .errors import CheckpointError
-from .kernels.backend import DEFAULT_BACKEND, Backend
+from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from .model_files import open_model
 from .outputs import ImageClassifierOutput
-from .tower_weights import Tensors, TowerReader
+from .tower_reader import TowerReader
+from .tower_weights import Tensors
 from .vision import SiglipVisionModel
 
 _WEIGHT, _BIAS = "classifier.weight", "classifier.bias"
@@ -57,6 +59,8 @@ class SiglipForImageClassification:
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
         revision: str | None = None,
         config: SiglipConfig | None = None,
     ) -> SiglipForImageClassification:
@@ -68,6 +72,9 @@ class SiglipForImageClassification:
             As for `SiglipVisionModel.from_pretrained`, and so are the others.
         backend : str
         threads : int, optional
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
         revision : str, optional
         config : SiglipConfig, optional
             Instead of the checkpoint's own ``config.json``.
@@ -80,7 +87,7 @@ class SiglipForImageClassification:
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration.
         """
-        ops = choose_backend(backend, threads)
+        ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_model(model, revision, config, SiglipConfig)
         return cls.from_checkpoint(files.checkpoint, files.config, ops)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from . import __version__
-from .commands import classify, convert, embed, inspect, validate, visualize, warmup
+from .commands import classify, convert, embed, inspect, quantize, validate, visualize, warmup
 from .commands.arguments import settle_model
 from .commands.output import ERROR, INTERRUPTED, SUCCESS, drop_output
 from .errors import SiglipError
@@ -115,6 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"numpy-siglip {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    for command in (embed, classify, inspect, validate, visualize, convert, warmup):
+    for command in (embed, classify, inspect, validate, visualize, convert, quantize, warmup):
         command.add_to(commands)
     return parser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -85,38 +85,109 @@ def convert_model(model: str | Path, folder: str | Path, *, revision: str | None
     >>> conversion.model_class, sorted(file.name for file in conversion.files)[:3]
     ('SiglipModel', ['config.json', 'model.safetensors', 'preprocessor_config.json'])
     """
-    from .safetensors_writer import write_safetensors
+    source = open_source(model, revision)
+    files = write_source(source, folder, source.entries, source.read)
+    return Conversion(source.description.layout, source.model_class, files, source.description.inferred)
 
+
+class Source(NamedTuple):
+    """A checkpoint of any layout, as it is written for transformers."""
+
+    folder: Path
+    description: Description
+    config: Any
+    model_class: str
+    names: dict[str, str]
+    """From the names that are written to those of the checkpoint"""
+
+    @property
+    def entries(self) -> dict[str, TensorEntry]:
+        """Of each tensor by the name that is written; what is wider than float32 becomes float32."""
+        tensors = self.description.tensors
+        entries = {ours: _narrowed(tensors[stored]) for ours, stored in self.names.items()}
+        for name in _SCALARS & entries.keys():
+            entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
+        return entries
+
+    def read(self, name: str) -> np.ndarray:
+        """The numbers of a tensor as they are stored."""
+        return self.description.tensors.stored(self.names[name])
+
+
+def open_source(model: str | Path, revision: str | None = None) -> Source:
+    """Open a checkpoint to be written again.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        As `convert_model`.
+
+    Examples
+    --------
+    >>> open_source(model_folder).model_class
+    'SiglipModel'
+    """
     location = locate_model(model, revision)
-    source = location if location.is_dir() else location.parent
     description = describe(location)
     path, values = read_config(location)
-    tensors = description.tensors
-    config, model_class = _read_kind(path, values, holds_both_towers(tensors))
-    names = _names(description, config)
-    entries = {ours: _narrowed(tensors[stored]) for ours, stored in names.items()}
-    for name in _SCALARS & entries.keys():
-        entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
+    config, model_class = _read_kind(path, values, holds_both_towers(description.tensors))
+    folder = location if location.is_dir() else location.parent
+    return Source(folder, description, config, model_class, _names(description, config))
+
+
+def write_source(
+    source: Source,
+    folder: str | Path,
+    entries: Mapping[str, TensorEntry],
+    read: Callable[[str], np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[Path, ...]:
+    """Write tensors, and the configuration, preprocessing and tokenizer of a source beside them.
+
+    Parameters
+    ----------
+    source : Source
+    folder : str or Path
+        Made if it is missing; what is in it is never replaced.
+    entries, read, metadata
+        As for `write_safetensors`.
+
+    Raises
+    ------
+    ConfigError
+        If a file that would be written is there already.
+    OSError
+        If the folder cannot be written to.
+    """
+    from .safetensors_writer import write_safetensors
+
     target = Path(folder).expanduser()
-    written = {**config.to_dict(), "architectures": [model_class]}  # type: ignore[attr-defined]
-
-    def read(name: str) -> np.ndarray:
-        return tensors.stored(names[name])
-
+    written = {**source.config.to_dict(), "architectures": [source.model_class]}
     writers: dict[str, Callable[[BinaryIO], object]] = {
         CONFIG_FILE: _json(written),
-        WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read),
+        WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read, metadata),
     }
     for name in _COPIED:
-        if (source / name).is_file():
-            writers[name] = _copy(source / name)
-    if description.preprocessing is not None and not {PREPROCESSOR_FILE, PROCESSOR_FILE} & writers.keys():
-        writers[PREPROCESSOR_FILE] = _json(description.preprocessing)
-    for name in writers:
-        if (target / name).exists():
-            raise ConfigError(f"{target / name}: is there already; name a new or an empty folder")
-    files = atomic_write_folder(target, writers)
-    return Conversion(description.layout, model_class, tuple(files), description.inferred)
+        if (source.folder / name).is_file():
+            writers[name] = _copy(source.folder / name)
+    preprocessing = source.description.preprocessing
+    if preprocessing is not None and not {PREPROCESSOR_FILE, PROCESSOR_FILE} & writers.keys():
+        writers[PREPROCESSOR_FILE] = _json(preprocessing)
+    require_free(target / name for name in writers)
+    return tuple(atomic_write_folder(target, writers))
+
+
+def require_free(files: Iterable[Path]) -> None:
+    """Refuse to replace a file.
+
+    Raises
+    ------
+    ConfigError
+        If one of them exists.
+    """
+    for file in files:
+        if file.exists():
+            raise ConfigError(f"{file}: is there already; name a new or an empty folder")
 
 
 def format_conversion(conversion: Conversion) -> str:

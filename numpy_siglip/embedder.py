@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from .configuration import CONFIG_FILE
 from .embeddings import require_finite
 from .errors import CheckpointError, ConfigError
 from .images import is_path
-from .kernels.backend import DEFAULT_BACKEND
+from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE
 from .naflex_configuration import Siglip2TextConfig
 from .progress import with_progress
 from .prompts import DEFAULT_PROMPT, fill_prompt
@@ -68,6 +68,8 @@ class Embedder:
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
         revision: str | None = None,
     ) -> Embedder:
         """Load a checkpoint and its preprocessing, of fixed resolution or NaFlex.
@@ -82,6 +84,9 @@ class Embedder:
         backend : str
             As for `SiglipVisionModel.from_pretrained`, and so is ``threads``.
         threads : int, optional
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
         revision : str, optional
             Branch, tag or commit on the hub.
 
@@ -89,7 +94,7 @@ class Embedder:
         ------
         ConfigError
             If the configuration or the preprocessing is missing, unreadable or impossible, if the two do
-            not fit each other, or if there is no such backend or it cannot use that many threads.
+            not fit each other, or if there is no such backend or dtype, or it cannot use that many threads.
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration; if the tower has no pooling
             head, and so gives no image embedding.
@@ -99,7 +104,7 @@ class Embedder:
         >>> Embedder.from_pretrained(model_folder).embedding_size
         33
         """
-        ops = choose_backend(backend, threads)
+        ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_vision_model(model, revision)
         file, processor = files.read_processor()
         try:

@@ -11,13 +11,14 @@ Tschannen et al., 2025, section 2.4, https://arxiv.org/abs/2502.14786; ``Siglip2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .backends import choose_backend
-from .kernels.backend import DEFAULT_BACKEND, Backend
+from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from .model_files import open_model
 from .naflex_configuration import Siglip2VisionConfig
 from .naflex_padding import PaddedStages, PatchBatch
@@ -66,6 +67,8 @@ class Siglip2VisionModel:
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
         revision: str | None = None,
         config: Siglip2VisionConfig | None = None,
     ) -> Siglip2VisionModel:
@@ -79,6 +82,9 @@ class Siglip2VisionModel:
             ``"numba"`` or ``"numpy"``.
         threads : int, optional
             Of the compiled backend.
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
         revision : str, optional
             Branch, tag or commit on the hub.
         config : Siglip2VisionConfig, optional
@@ -98,7 +104,7 @@ class Siglip2VisionModel:
         >>> Siglip2VisionModel.from_pretrained(naflex_folder, backend="numpy").config.num_patches
         16
         """
-        ops = choose_backend(backend, threads)
+        ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_model(model, revision, config, Siglip2VisionConfig)
         return cls.from_checkpoint(files.checkpoint, files.config, ops)
 

@@ -14,7 +14,10 @@ _ALIGNMENT = 8  # of the first number, as the safetensors library has it
 
 
 def write_safetensors(
-    stream: BinaryIO, entries: Mapping[str, TensorEntry], read: Callable[[str], np.ndarray]
+    stream: BinaryIO,
+    entries: Mapping[str, TensorEntry],
+    read: Callable[[str], np.ndarray],
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a safetensors file as transformers expects it.
 
@@ -25,6 +28,8 @@ def write_safetensors(
         Of which dtype and shape are written.
     read : callable
         Gives the numbers of a tensor by its name, when its turn has come.
+    metadata : dict of str to str, optional
+        Written beside what transformers asks for.
 
     Examples
     --------
@@ -38,7 +43,7 @@ def write_safetensors(
     """
     # Widest first, so that every tensor lies at a multiple of its own width.
     names = sorted(entries, key=lambda name: (-entries[name].numpy_dtype.itemsize, name))
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, object] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     end = 0
     for name in names:
         entry = entries[name]

@@ -8,6 +8,7 @@ Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipModel`` in transfor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -18,7 +19,7 @@ from .checks import as_array
 from .comparison import Comparison, require_one_width
 from .configuration import SiglipConfig
 from .errors import ConfigError
-from .kernels.backend import DEFAULT_BACKEND, Backend
+from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling, SiglipOutput
 from .text import SiglipTextModel
@@ -76,6 +77,8 @@ class SiglipModel:
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
         revision: str | None = None,
         config: SiglipConfig | None = None,
     ) -> Model:
@@ -87,6 +90,9 @@ class SiglipModel:
             As for `SiglipVisionModel.from_pretrained`, and so are the others.
         backend : str
         threads : int, optional
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
         revision : str, optional
         config : SiglipConfig, optional
             Instead of the checkpoint's own ``config.json``.
@@ -95,7 +101,7 @@ class SiglipModel:
         ------
         ConfigError
             If the configuration is missing, unreadable or impossible, the two towers do not end in one
-            space, there is no such backend, or it cannot use that many threads.
+            space, there is no such backend or dtype, or it cannot use that many threads.
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration.
 
@@ -105,7 +111,7 @@ class SiglipModel:
         >>> SiglipModel.from_pretrained(model_folder, backend="numpy").config.vision_config.image_size
         44
         """
-        ops = choose_backend(backend, threads)
+        ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_model(model, revision, config, cls.config_class)
         return cls.from_checkpoint(files.checkpoint, files.config, ops)
 

@@ -12,6 +12,7 @@ Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipTextModel`` in tran
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -22,7 +23,7 @@ from .checks import shown
 from .configuration import SiglipTextConfig
 from .encoder import encoder
 from .errors import TextError
-from .kernels.backend import DEFAULT_BACKEND, Backend
+from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
 from .text_weights import TextWeights, load_text_weights
@@ -69,6 +70,8 @@ class SiglipTextModel:
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
         revision: str | None = None,
         config: SiglipTextConfig | None = None,
     ) -> Model:
@@ -85,6 +88,9 @@ class SiglipTextModel:
         backend : str
             As for `SiglipVisionModel.from_pretrained`, and so are the others.
         threads : int, optional
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
         revision : str, optional
         config : SiglipTextConfig, optional
             Instead of the checkpoint's own ``config.json``.
@@ -103,7 +109,7 @@ class SiglipTextModel:
         >>> SiglipTextModel.from_pretrained(model_folder, backend="numpy").config.vocab_size
         120
         """
-        ops = choose_backend(backend, threads)
+        ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_model(model, revision, config, cls.config_class)
         return cls.from_checkpoint(files.checkpoint, files.config, ops)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from .checks import check_mapping
 from .config_section import ReadableConfig, is_naflex_type
 from .configuration import SiglipTextConfig
 from .embeddings import require_finite
-from .kernels.backend import DEFAULT_BACKEND, Backend
+from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from .model_files import open_model
 from .naflex_configuration import Siglip2TextConfig
 from .progress import with_progress
@@ -85,10 +85,12 @@ class TextEmbedder:
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
         revision: str | None = None,
     ) -> TextEmbedder:
         """Load the text tower and the tokenizer of a checkpoint; see `Embedder.from_pretrained`."""
-        ops = choose_backend(backend, threads)
+        ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_model(model, revision, kind=AnyTextConfig)
         return cls.from_files(files.location, files.checkpoint, files.config, ops)
 

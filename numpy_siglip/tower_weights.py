@@ -1,21 +1,20 @@
-"""The weights of a tower, vision or text: finding its tensors, and turning an encoder's into operands.
+"""The weights of a tower, vision or text: the names and shapes of its tensors, and finding them.
 
-`vision_weights` and `text_weights` say what else each of the two holds. In these three files, and
-nowhere else, tensors of transformers' layout are cut, stacked or reshaped; `layouts` brings the others to it.
+`tower_reader` turns an encoder's into operands; `vision_weights` and `text_weights` say what else each of
+the two towers holds. In these four files, and nowhere else, tensors of transformers' layout are cut, stacked
+or reshaped; `layouts` brings the others to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .checkpoint import TensorEntry
-from .errors import CheckpointError
-from .kernels.backend import Backend
-from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
-from .kernels.linear import LinearWeights
+from .checkpoint import SCALE_SUFFIX, TensorEntry
+from .checks import shown
+from .errors import CheckpointError, ConfigError
 
 Shapes = dict[str, tuple[int, ...]]
 # Written by old versions of transformers: 0, 1, 2, ... and nothing else.
@@ -37,6 +36,9 @@ class Tensors(Protocol):
 
     def tensor(self, name: str) -> np.ndarray:
         """The numbers of a tensor in float32."""
+
+    def stored(self, name: str) -> np.ndarray:
+        """The numbers of a tensor as they are stored."""
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32: (...) -> (..., columns)."""
@@ -159,7 +161,8 @@ def find_tensors(
     inside = [name[len(prefix) :] for name in checkpoint if name.startswith(prefix)]
     if not prefix:  # nothing sets the tower apart from other parts but the names of its own parts
         inside = [name for name in inside if name.startswith(layout.roots)]
-    known = _IGNORED | expected.keys()
+    scales = {name + SCALE_SUFFIX for name in expected if checkpoint[prefix + name].dtype == "I8"}
+    known = _IGNORED | expected.keys() | scales
     unexpected = [name for name in inside if name not in known and not name.startswith(left_out or ("\0",))]
     if unexpected:
         raise CheckpointError(
@@ -167,6 +170,36 @@ def find_tensors(
             "config.json describes another model, perhaps with another num_hidden_layers"
         )
     return {name: prefix + name for name in expected}
+
+
+def is_part_of_any(name: str, layers: Iterable[str]) -> bool:
+    """Whether a tensor belongs to one of some layers or maps.
+
+    Examples
+    --------
+    >>> is_part_of_any("vision_model.encoder.layers.11.mlp.fc1.weight", ["encoder.layers.1", "mlp.fc1"])
+    True
+    >>> is_part_of_any("vision_model.encoder.layers.11.mlp.fc1.weight", ["encoder.layers.1"])
+    False
+    """
+    return any(f".{layer}." in f".{name}" for layer in layers)
+
+
+def require_layers(layers: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse to go on without a layer that was named.
+
+    Raises
+    ------
+    ConfigError
+        If a layer has none of the tensors of these names.
+    """
+    names = list(names)
+    for layer in layers:
+        if not any(is_part_of_any(name, [layer]) for name in names):
+            raise ConfigError(
+                f"float32_layers names {shown(layer)}, and there is no such layer; a name is for example "
+                "encoder.layers.0.mlp.fc1"
+            )
 
 
 def find_scalar(checkpoint: Tensors, name: str) -> float:
@@ -189,75 +222,6 @@ def find_scalar(checkpoint: Tensors, name: str) -> float:
             f"{checkpoint.source}: tensor {found[0]} has shape {shape}; it must be one number"
         )
     return float(checkpoint.tensor(found[0]).reshape(()))
-
-
-class TowerReader:
-    """Reads the tensors of a tower that was found in a checkpoint, and prepares them for a backend.
-
-    Parameters
-    ----------
-    checkpoint : Tensors
-    names : dict of str to str
-        As `find_tensors` returns them.
-    ops : Backend
-        Prepares the weights for itself.
-    """
-
-    def __init__(self, checkpoint: Tensors, names: Mapping[str, str], ops: Backend) -> None:
-        self.ops = ops
-        self._checkpoint = checkpoint
-        self._names = names
-
-    def tensor(self, name: str) -> np.ndarray:
-        """A tensor in float32."""
-        return self._checkpoint.tensor(self._names[name])
-
-    def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
-        """Some rows of a tensor in float32, read now; the others are not."""
-        return self._checkpoint.rows(self._names[name], indices)
-
-    def raw(self, name: str, separator: str = ".") -> LinearWeights:
-        """The tensors of an affine map as they are."""
-        return LinearWeights(self.tensor(f"{name}{separator}weight"), self.tensor(f"{name}{separator}bias"))
-
-    def release(self, *weights: str) -> None:
-        """Let go of tensors of which the backend made copies; both at once would be twice the memory."""
-        if not self.ops.keeps_weights:
-            for name in weights:
-                self._checkpoint.release(self._names[name])
-
-    def linear(self, name: str) -> Any:
-        """An affine map, prepared."""
-        prepared = self.ops.prepare_linear(*self.raw(name))
-        self.release(f"{name}.weight")
-        return prepared
-
-    def layer_norm(self, name: str) -> LayerNormWeights:
-        """A layer norm."""
-        return LayerNormWeights(self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"))
-
-    def encoder_layers(self, count: int) -> Any:
-        """All layers of the encoder, prepared; one can iterate over them."""
-        layers = [self._encoder_layer(f"encoder.layers.{index}") for index in range(count)]
-        return self.ops.prepare_encoder(layers)
-
-    def _encoder_layer(self, name: str) -> EncoderLayerWeights:
-        return EncoderLayerWeights(
-            layer_norm1=self.layer_norm(f"{name}.layer_norm1"),
-            query_key_value=self._stacked(f"{name}.self_attn", ("q_proj", "k_proj", "v_proj")),
-            out_proj=self.linear(f"{name}.self_attn.out_proj"),
-            layer_norm2=self.layer_norm(f"{name}.layer_norm2"),
-            fc1=self.linear(f"{name}.mlp.fc1"),
-            fc2=self.linear(f"{name}.mlp.fc2"),
-        )
-
-    def _stacked(self, name: str, projections: tuple[str, ...]) -> Any:
-        # self_attn.{q,k,v}_proj, each (D, D), become one map with the rows of q, then k, then v.
-        weights = [self.tensor(f"{name}.{p}.weight") for p in projections]
-        bias = np.concatenate([self.tensor(f"{name}.{p}.bias") for p in projections])
-        prepared = self.ops.prepare_linear(weights, bias)
-        self.release(*(f"{name}.{p}.weight" for p in projections))
-        return prepared
 
 
 def _find_prefix(checkpoint: Tensors, layout: TowerLayout) -> str:

@@ -8,6 +8,7 @@ Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipVisionModel`` in tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .backends import choose_backend
 from .checks import as_array
 from .configuration import SiglipVisionConfig
 from .errors import ImageError
-from .kernels.backend import DEFAULT_BACKEND, Backend
+from .kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from .model_files import open_model
 from .outputs import BaseModelOutputWithPooling
 from .tower_weights import Tensors
@@ -63,6 +64,8 @@ class SiglipVisionModel:
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
         revision: str | None = None,
         config: SiglipVisionConfig | None = None,
     ) -> SiglipVisionModel:
@@ -80,6 +83,13 @@ class SiglipVisionModel:
             How operations are computed: ``"numba"``, compiled when they are first used, or ``"numpy"``.
         threads : int, optional
             Threads of the compiled backend, by default as many as the processors this process may use.
+        dtype : str
+            What the linear maps of the encoder are computed in: ``"float32"``, or ``"int8"``, which takes
+            a third of the time or less and a quarter of the memory, and rounds. A folder that was quantised
+            already is int8 whatever this says.
+        float32_layers : sequence of str
+            Maps that stay in float32 with ``dtype="int8"``, such as ``"encoder.layers.0"`` or
+            ``"encoder.layers.11.mlp.fc2"``.
         revision : str, optional
             Branch, tag or commit on the hub.
         config : SiglipVisionConfig, optional
@@ -99,7 +109,7 @@ class SiglipVisionModel:
         >>> SiglipVisionModel.from_pretrained(model_folder, backend="numpy").config.image_size
         44
         """
-        ops = choose_backend(backend, threads)
+        ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_model(model, revision, config)
         return cls.from_checkpoint(files.checkpoint, files.config, ops)
 

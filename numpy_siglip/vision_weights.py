@@ -13,11 +13,11 @@ import numpy as np
 from .kernels.backend import Backend
 from .kernels.encoder_layer import LayerNormWeights
 from .naflex_configuration import Siglip2VisionConfig, VisionConfig
+from .tower_reader import TowerReader
 from .tower_weights import (
     Shapes,
     Tensors,
     TowerLayout,
-    TowerReader,
     count_parameters,
     encoder_tensor_shapes,
     find_tensors,

@@ -176,6 +176,35 @@ def linear(
     return out
 
 
+def quantize_rows(x: Array) -> tuple[Array, Array]:
+    """Integers up to 127, and what they count. Which integer is nearest is decided in float32 everywhere."""
+    q, scale = np.zeros(x.shape, np.int8), np.zeros(len(x), np.float32)
+    limit = np.float32(127)
+    for r, row in enumerate(x.astype(np.float32)):
+        largest = max(abs(value) for value in row)
+        if largest < 2.0**-100:
+            continue
+        scale[r] = largest / limit
+        for k, value in enumerate(row):
+            q[r, k] = round(float(value * (limit / largest)))  # halves to even
+    return q, scale
+
+
+def quantized_linear(
+    x: Array, weights: Any, activation: str | None = None, residual: Array | None = None
+) -> Array:
+    """Sums of whole numbers, which Python's integers hold, times both scales."""
+    weight, weight_scale, bias = weights
+    q, scale = quantize_rows(x)
+    out = np.zeros((len(x), len(weight)))
+    for m, n in _indices(*out.shape):
+        total = sum(int(a) * int(b) for a, b in zip(q[m], weight[n], strict=True))
+        y = total * float(weight_scale[n]) * float(scale[m]) + float(bias[n])
+        y = activation_of_number(y, activation) if activation else y
+        out[m, n] = y + (float(residual[m, n]) if residual is not None else 0.0)
+    return out
+
+
 def softmax(x: Array) -> Array:
     """Exponentials over their sum."""
     out = np.zeros(x.shape)

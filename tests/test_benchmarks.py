@@ -268,9 +268,12 @@ def test_accuracy_is_what_is_published(tmp_path):
         for share in ("top1", "top5"):
             # A picture or two whose best names are as good as equal may go either way elsewhere.
             assert row[share] == pytest.approx(rows[row["name"]][share], abs=2.5 / 600), row["name"]
-        assert row["difference"] < 1e-5
+        assert row["difference"] < (0.1 if "int8" in row["name"] else 1e-5)
         assert row["top1"] > 0.5
         assert row["top5"] > 0.75
+    exact, rounded = (next(row for row in measured["contestants"] if row["name"] == name)
+                      for name in ("numpy_siglip", "numpy_siglip-int8"))  # fmt: skip
+    assert rounded["top1"] > exact["top1"] - 0.005
 
 
 def test_readme_blocks_show_the_newest_complete_results(tmp_path, monkeypatch, capsys):

@@ -23,7 +23,7 @@ def test_the_first_command_prints_what_it_shows(monkeypatch, capsys):
 
 def test_the_python_examples_run(pair_folder, naflex_folder, photos, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
-    bundled, fixed, texts, naflex = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    bundled, fixed, texts, naflex, int8 = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     exec(compile(bundled, "README.md", "exec"), {})
     assert capsys.readouterr().out == "a lion\n"
     names = {"model_folder": pair_folder, "naflex_folder": naflex_folder, "photos": photos}
@@ -34,6 +34,8 @@ def test_the_python_examples_run(pair_folder, naflex_folder, photos, monkeypatch
     assert capsys.readouterr().out == "(4, 3) (4, 3) (4, 2)\n"
     exec(compile(naflex, "README.md", "exec"), names)
     assert capsys.readouterr().out == "[[8, 8], [6, 10], [6, 9], [7, 9]] (4, 33)\n"
+    exec(compile(int8, "README.md", "exec"), names)
+    assert names["embeddings"].shape == (4, 33)
 
 
 def test_the_table_of_checkpoints_is_the_packages_own():

@@ -47,6 +47,16 @@ def add_backend(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dtype(command: argparse.ArgumentParser) -> None:
+    """``--dtype``."""
+    command.add_argument(
+        "--dtype",
+        default="float32",
+        metavar="NAME",
+        help="of the layers' products: float32 (default) or int8",
+    )
+
+
 def add_texts(command: argparse.ArgumentParser, *, required: bool) -> None:
     """``--text`` and ``--text-file``; `read_texts` reads what they name."""
     group = command.add_mutually_exclusive_group(required=required)

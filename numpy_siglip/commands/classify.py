@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SiglipError
 from ..progress import write_line
 from ..prompts import DEFAULT_PROMPT, fill_prompt
-from .arguments import Commands, add_backend, add_model, add_texts, positive_number, read_lines, read_texts
+from .arguments import (
+    Commands,
+    add_backend,
+    add_dtype,
+    add_model,
+    add_texts,
+    positive_number,
+    read_lines,
+    read_texts,
+)
 from .image_files import add_images, embed_image_files, status_of
 from .output import print_result
 
@@ -54,6 +63,7 @@ def add_to(commands: Commands) -> None:
         command.add_argument("--json", action="store_true", help="as JSON")
         command.add_argument("--quiet", action="store_true", help="no progress bar")
         add_backend(command)
+        add_dtype(command)
 
 
 def run_classify(options: argparse.Namespace) -> int:
@@ -83,7 +93,11 @@ def _embed(options: argparse.Namespace, texts: list[str]) -> tuple[Embedder, Emb
     from ..embedder import Embedder
 
     embedder = Embedder.from_pretrained(
-        options.model, backend=options.backend, threads=options.threads, revision=options.revision
+        options.model,
+        backend=options.backend,
+        threads=options.threads,
+        dtype=options.dtype,
+        revision=options.revision,
     )
     text_embeds = embedder.embed_texts(texts, batch_size=options.batch_size)
     result = embed_image_files(options, embedder, normalize=True, quiet=options.quiet)

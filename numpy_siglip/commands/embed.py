@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..checks import shown
 from ..errors import SiglipError
 from ..progress import write_line
-from .arguments import Commands, add_backend, add_model, add_texts, read_texts
+from .arguments import Commands, add_backend, add_dtype, add_model, add_texts, read_texts
 from .image_files import add_images, embed_image_files, status_of
 from .output import INTERRUPTED, SOME_FAILED, SUCCESS
 
@@ -32,6 +33,7 @@ def add_to(commands: Commands) -> None:
     )
     command.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     add_backend(command)
+    add_dtype(command)
     command.set_defaults(run=run)
 
 
@@ -50,7 +52,11 @@ def _embed_images(options: argparse.Namespace) -> int:
     output: Path = options.output
     check_output(output, paths_file(output))
     embedder = Embedder.from_pretrained(
-        options.model, backend=options.backend, threads=options.threads, revision=options.revision
+        options.model,
+        backend=options.backend,
+        threads=options.threads,
+        dtype=options.dtype,
+        revision=options.revision,
     )
     result = embed_image_files(options, embedder, normalize=options.normalize, quiet=options.quiet)
     if not result.paths:
@@ -70,9 +76,16 @@ def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
     check_output(output, texts_file(output))
     for number, text in enumerate(texts, 1):
         if text.splitlines() != [text]:
-            raise SiglipError(f"text {number} is empty or has a line break, and fits no list of texts")
+            raise SiglipError(
+                f"text {number} is empty or has a line break: {shown(text)}; the list of texts has one on "
+                "each line and could not hold it, so leave it out or join its lines"
+            )
     embedder = TextEmbedder.from_pretrained(
-        options.model, backend=options.backend, threads=options.threads, revision=options.revision
+        options.model,
+        backend=options.backend,
+        threads=options.threads,
+        dtype=options.dtype,
+        revision=options.revision,
     )
     embeddings = embedder.embed_texts(texts, batch_size=options.batch_size, normalize=options.normalize)
     save_text_embeddings(output, embeddings, texts)

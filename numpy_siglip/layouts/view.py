@@ -101,6 +101,8 @@ class LayoutView(Mapping[str, TensorEntry]):
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32; see `Checkpoint.rows`."""
+        for piece in self._recipes[name].pieces:
+            self._checkpoint.require_unchanged(piece.entry.file)
         return self.stored(name)[indices].astype(np.float32, copy=False)
 
     def release(self, name: str) -> None:
@@ -116,6 +118,11 @@ def _presented(source: Path, recipe: Recipe) -> TensorEntry:
         return TensorEntry("(not stored)", source, "F32", constant.shape, offset=0, num_bytes=constant.nbytes)
     shapes = [_turned_shape(piece) for piece in recipe.pieces]
     first = recipe.pieces[0].entry
+    if first.dtype == "I8":  # its scales are nowhere in this layout
+        raise CheckpointError(
+            f"{first.file}: tensor {first.name} has dtype I8; quantised models are read as "
+            "numpy-siglip quantize writes them: quantise the original"
+        )
     shape = shapes[0]
     if len(shapes) > 1 and not recipe.summed:
         shape = (sum(len_of[0] for len_of in shapes), *shape[1:])

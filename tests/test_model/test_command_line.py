@@ -64,6 +64,12 @@ def test_inspect_tells_of_both_towers(pair_folder, capsys):
     report = capsys.readouterr().out
     assert "configuration of the text tower" in report
     assert "embeddings.token_embedding.weight" in report
+    assert "logit_scale" in report.partition("tensors beside")[2]
+
+
+def test_inspect_shows_a_classifier(classifier_folder, capsys):
+    assert run("inspect", "--model", classifier_folder) == 0
+    assert "classifier.weight" in capsys.readouterr().out.partition("tensors beside")[2]
 
 
 def test_published_table(capsys):

@@ -45,10 +45,11 @@ def _run(model, pixel_values):
     return model(pixel_values, output_hidden_states=True, output_attentions=True)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
 @pytest.mark.parametrize("which", ["toy", "awkward"])
-def test_an_image_has_the_same_bits_at_every_place_of_every_batch(which, toy_folder, awkward_folder):
+def test_an_image_has_the_same_bits_at_every_place_of_every_batch(which, dtype, toy_folder, awkward_folder):
     folder, size = (toy_folder, TOY["image_size"]) if which == "toy" else (awkward_folder, 70)
-    model = SiglipVisionModel.from_pretrained(folder, threads=2)
+    model = SiglipVisionModel.from_pretrained(folder, threads=2, dtype=dtype)
     images = _images(9, size)
     alone = _bits(_run(model, images[:1]))
     for batch in (2, 3, 8):
@@ -68,21 +69,23 @@ def test_an_image_has_the_same_bits_at_every_place_of_every_batch(which, toy_fol
             assert [array.tobytes() for array in own] == alone, f"place {place} of {batch}"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
 @pytest.mark.parametrize("which", ["toy", "awkward"])
-def test_any_number_of_threads_gives_the_same_bits(which, toy_folder, awkward_folder):
+def test_any_number_of_threads_gives_the_same_bits(which, dtype, toy_folder, awkward_folder):
     folder, size = (toy_folder, TOY["image_size"]) if which == "toy" else (awkward_folder, 70)
     images = _images(3, size)
     expected = None
     for threads in (1, 2, 3, 2 * (os.cpu_count() or 1) + 3):
-        model = SiglipVisionModel.from_pretrained(folder, threads=threads)
+        model = SiglipVisionModel.from_pretrained(folder, threads=threads, dtype=dtype)
         for _ in range(3):  # each call shares its work out anew
             bits = _bits(_run(model, images))
             expected = expected or bits
             assert bits == expected, f"{threads} threads"
 
 
-def test_optional_outputs_do_not_change_the_others(toy_folder):
-    model = SiglipVisionModel.from_pretrained(toy_folder)
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_optional_outputs_do_not_change_the_others(dtype, toy_folder):
+    model = SiglipVisionModel.from_pretrained(toy_folder, dtype=dtype)
     images = _images(2, TOY["image_size"])
     plain, full = model(images), _run(model, images)
     assert plain.pooler_output.tobytes() == full.pooler_output.tobytes()
@@ -103,13 +106,15 @@ other = model(stretched, interpolate_pos_encoding=True)
 naflex = Siglip2VisionModel.from_pretrained(sys.argv[2])
 patches = np.random.default_rng(7).uniform(-1, 1, (3, 24, naflex.config.patch_features)).astype(np.float32)
 any_aspect = naflex(patches, None, [[4, 6], [23, 1], [5, 3]])
+integers = SiglipVisionModel.from_pretrained(sys.argv[1], dtype="int8")(images)
 texts = SiglipModel.from_pretrained(sys.argv[3])
 ids = np.random.default_rng(8).integers(texts.config.text_config.vocab_size, size=(3, 16))
 side = texts.config.vision_config.image_size
 pixels = np.random.default_rng(9).uniform(-1, 1, (3, 3, side, side)).astype(np.float32)
 pairs = texts(ids, pixels, return_loss=True)
 digest = hashlib.sha256()
-for array in (output.last_hidden_state, output.pooler_output, *output.hidden_states, *output.attentions,
+for array in (integers.last_hidden_state, integers.pooler_output,
+              output.last_hidden_state, output.pooler_output, *output.hidden_states, *output.attentions,
               other.last_hidden_state, other.pooler_output,
               any_aspect.last_hidden_state, any_aspect.pooler_output,
               pairs.text_embeds, pairs.logits_per_image, pairs.loss,

@@ -1,0 +1,68 @@
+"""``numpy-siglip quantize``: a model with its maps in integers of 8 bits, and what that costs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import Commands, add_backend
+from .output import SUCCESS, print_result
+
+
+def add_to(commands: Commands) -> None:
+    """Describe the command."""
+    command = commands.add_parser(
+        "quantize", help="write a model with 8-bit weights, and measure its accuracy"
+    )
+    command.add_argument("model", metavar="MODEL", help="folder or file of a checkpoint, or a hub id")
+    group = command.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder to write, made if missing; nothing in it is replaced",
+    )
+    group.add_argument(
+        "--sensitivity", action="store_true", help="write nothing; tell which maps cost most accuracy"
+    )
+    command.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="images to balance by and to measure on (drawn noise)"
+    )
+    command.add_argument(
+        "--float32-layers",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="leave these as they are, such as encoder.layers.0 or encoder.layers.11.mlp.fc2",
+    )
+    command.add_argument("--no-balance", action="store_true", help="quantise the weights as they are")
+    command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
+    add_backend(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Quantise and print what came of it."""
+    chosen = {
+        "images": options.images,
+        "backend": options.backend,
+        "threads": options.threads,
+        "revision": options.revision,
+    }
+    if options.sensitivity:
+        from ..sensitivity import format_sensitivity, scan_sensitivity
+
+        print_result(format_sensitivity(scan_sensitivity(options.model, **chosen)))
+        return SUCCESS
+    from ..quantization import quantize_model
+    from ..quantization_report import format_quantization
+
+    result = quantize_model(
+        options.model,
+        options.output,
+        balance=not options.no_balance,
+        float32_layers=options.float32_layers,
+        **chosen,
+    )
+    print_result(format_quantization(result))
+    return SUCCESS
