@@ -44,6 +44,9 @@ class Runtime:
         self.team = Team(threads)
         self.workspace = Workspace()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Runtime, (self.threads,)  # as many threads elsewhere, and memory of their own
+
     @property
     def threads(self) -> int:
         """Threads of one call."""

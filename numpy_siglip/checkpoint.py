@@ -103,6 +103,7 @@ class Checkpoint(Mapping[str, TensorEntry]):
         self.source = source
         self._entries = entries
         self._maps: dict[Path, mmap.mmap] = {}
+        self._identities: dict[Path, tuple[int, int] | None] = {}
         self._unpacked: dict[str, bytes] = {}
 
     def __getitem__(self, name: str) -> TensorEntry:
@@ -113,6 +114,9 @@ class Checkpoint(Mapping[str, TensorEntry]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Checkpoint, (self.source, self._entries)  # who gets it maps the files anew
 
     def tensor(self, name: str) -> np.ndarray:
         """The numbers of a tensor in float32; a read-only view of the file where it can be.
@@ -147,9 +151,21 @@ class Checkpoint(Mapping[str, TensorEntry]):
         Raises
         ------
         CheckpointError
-            As `tensor`.
+            As `tensor`, and if the file was changed since it was opened.
         """
+        self.require_unchanged(self[name].file)
         return self.stored(name)[indices].astype(np.float32, copy=False)
+
+    def require_unchanged(self, file: Path) -> None:
+        """Refuse a file that is not any more what was mapped; to read beyond its end would end the process.
+
+        Raises
+        ------
+        CheckpointError
+        """
+        mapped = self._identities.get(file)
+        if mapped is not None and _identity(file) != mapped:
+            raise CheckpointError(f"{file}: was changed or removed after it was opened; load the model again")
 
     def release(self, name: str) -> None:
         """Let the memory go that reading a tensor took; a view of it reads the file again when it is used."""
@@ -187,9 +203,19 @@ class Checkpoint(Mapping[str, TensorEntry]):
         if file not in self._maps:
             with file.open("rb") as stream:
                 self._maps[file] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            self._identities[file] = _identity(file)
         return self._maps[file]
 
     def _unpack(self, entry: TensorEntry) -> bytes:
         if entry.packed_in not in self._unpacked:
             self._unpacked[entry.packed_in] = unpack_member(entry.file, entry.packed_in)
         return self._unpacked[entry.packed_in]
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """By what a changed file is told: its length and its time."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

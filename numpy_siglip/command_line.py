@@ -16,6 +16,7 @@ from typing import NoReturn, TextIO
 
 from . import __version__
 from .commands import classify, convert, embed, inspect, quantize, validate, visualize, warmup
+from .commands.arguments import settle_model
 from .commands.output import ERROR, INTERRUPTED, SUCCESS, drop_output
 from .errors import SiglipError
 from .progress import on_one_line, write_line
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Pillow refuses an image of twice this size by itself, and what it accepts is no news.
             warnings.filterwarnings("ignore", message=r"Image size \(.*decompression bomb")
             warnings.showwarning = _show_warning
+            settle_model(options)
             status: int = options.run(options)
     except SiglipError as error:
         write_line(f"numpy-siglip: error: {error}")

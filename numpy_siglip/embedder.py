@@ -11,6 +11,7 @@ import numpy as np
 
 from .backends import choose_backend
 from .batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
+from .bundled import BUNDLED_MODEL
 from .comparison import Comparison, require_one_width
 from .configuration import CONFIG_FILE
 from .embeddings import require_finite
@@ -63,7 +64,7 @@ class Embedder:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path,
+        model: str | Path = BUNDLED_MODEL,
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
@@ -78,6 +79,8 @@ class Embedder:
         model : str or Path
             A folder with ``config.json``, ``preprocessor_config.json`` and safetensors weights, a
             ``.safetensors`` file or index beside the other two, or a hub id (needs the extra ``hub``).
+            Left out, it is the model that comes with the package: small, and trained on drawings of emoji
+            alone; it knows no photographs.
         backend : str
             As for `SiglipVisionModel.from_pretrained`, and so is ``threads``.
         threads : int, optional

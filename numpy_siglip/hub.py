@@ -1,4 +1,4 @@
-"""Where a model lies: a folder, a file, or the local copy of a Hugging Face hub repository."""
+"""Where a model lies: in a folder, a file, the package, or a copy of a Hugging Face hub repository."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from .bundled import BUNDLED_MODEL, bundled_folder
 from .errors import CheckpointError
 
 # One optional owner and a name, as the hub allows them; anything else must be a path.
@@ -18,14 +19,15 @@ _WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.npz"]
 def locate_model(model: str | Path, revision: str | None = None) -> Path:
     """Turn what a user calls a model into a path that exists.
 
-    A path that exists is taken as it is and the hub is never asked. Anything else that looks like
+    ``"emoji"`` is the model that comes with the package, whatever lies in the current folder. Any other
+    path that exists is taken as it is and the hub is never asked. Anything else that looks like
     a hub id is downloaded, or found in the local cache, by huggingface_hub, which also
     respects ``HF_HOME``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE``.
 
     Parameters
     ----------
     model : str or Path
-        A folder, a file, or a hub id such as ``google/siglip-base-patch16-224``.
+        A folder, a file, ``"emoji"``, or a hub id such as ``google/siglip-base-patch16-224``.
     revision : str, optional
         Branch, tag or commit on the hub.
 
@@ -48,9 +50,11 @@ def locate_model(model: str | Path, revision: str | None = None) -> Path:
     numpy_siglip.errors.CheckpointError: ./no/such/folder: no such file or folder
     """
     if not isinstance(model, (str, os.PathLike)) or not str(model):
-        raise CheckpointError("no model named; give a folder, a .safetensors file or a hub id")
+        raise CheckpointError(
+            f'no model named; give a folder, a .safetensors file, a hub id or "{BUNDLED_MODEL}"'
+        )
     try:
-        path = Path(model).expanduser()
+        path = bundled_folder(model) or Path(model).expanduser()
         found = path.exists()
     except RuntimeError as cause:  # the home folder of nobody
         raise CheckpointError(f"{model}: no such file or folder ({cause})") from cause

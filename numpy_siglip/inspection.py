@@ -20,6 +20,9 @@ from .vision_weights import count_vision_parameters, find_vision_tensors
 Report = dict[str, Any]
 
 
+_BESIDE_TOWERS = ("logit_scale", "logit_bias", "classifier.weight", "classifier.bias")
+
+
 def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     """Describe the vision tower of a checkpoint, as plain values that JSON can hold.
 
@@ -39,7 +42,8 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         ``bytes`` of one image, in all and by operation; ``tensors``, each with its name here and in the
         checkpoint, dtype, shape, file and offset. A NaFlex image counts with as many tokens as positions
         were learned. ``text`` has the text tower's ``config``, ``parameters``, ``weight_bytes`` and
-        ``tensors``, or is None.
+        ``tensors``, or is None. ``other_tensors`` are those beside the towers: of the comparison, or of a
+        classifier.
 
     Raises
     ------
@@ -71,6 +75,7 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         "operations": {name: {"flops": cost.flops, "bytes": cost.bytes} for name, cost in costs.items()},
         "tensors": _places(checkpoint, names),
         "text": _inspect_text(location, checkpoint) if holds_both_towers(checkpoint) else None,
+        "other_tensors": _places(checkpoint, {name: name for name in checkpoint if name in _BESIDE_TOWERS}),
     }
 
 
@@ -116,7 +121,7 @@ def format_report(report: Report) -> str:
     lines += [
         "",
         f"tokens per image      {report['tokens']:,}",
-        f"parameters            {report['parameters']:,}",
+        f"parameters            {report['parameters']:,}, of the vision tower",
         f"weights in float32    {report['weight_bytes'] / 1e6:,.1f} MB",
         f"activations per image {report['activation_bytes'] / 1e6:,.1f} MB",
         f"work per image        {report['flops'] / 1e9:,.2f} GFLOP, "
@@ -127,14 +132,18 @@ def format_report(report: Report) -> str:
     for name, cost in report["operations"].items():
         share = cost["flops"] / report["flops"]
         lines.append(f"{name:<22}{cost['flops'] / 1e9:>10.3f}{share:>8.1%}{cost['bytes'] / 1e6:>10.1f}")
-    lines += ["", "tensors", *_tensor_lines(report["tensors"])]
+    lines += ["", "tensors of the vision tower", *_tensor_lines(report["tensors"])]
     text = report["text"]
     if text:
         lines += ["", "configuration of the text tower"]
         lines += [f"  {name:<24}{value}" for name, value in text["config"].items()]
         lines += ["", f"parameters            {text['parameters']:,}"]
         lines += [f"weights in float32    {text['weight_bytes'] / 1e6:,.1f} MB"]
+        if text["config"]["projection_size"] != report["config"]["hidden_size"]:
+            lines += ["its embeddings and those of images differ in length, and cannot be compared"]
         lines += ["", "tensors of the text tower", *_tensor_lines(text["tensors"])]
+    if report["other_tensors"]:
+        lines += ["", "tensors beside", *_tensor_lines(report["other_tensors"])]
     return "\n".join(lines)
 
 

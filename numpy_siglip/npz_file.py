@@ -4,7 +4,8 @@ Such an archive is a zip file whose members are ``.npy`` files: a short header t
 memory order, and the raw numbers
 (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html). `numpy.savez` stores members as they
 are, so that their numbers can be mapped into memory like those of any other file. Members that were
-compressed, or whose numbers lie in Fortran order, are unpacked when they are asked for.
+compressed, or whose numbers lie in Fortran order, are unpacked when they are asked for. Checksums are
+compared where a member is unpacked, and not where it is mapped; safetensors has none either.
 """
 
 from __future__ import annotations

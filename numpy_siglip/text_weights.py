@@ -120,7 +120,9 @@ def load_text_weights(checkpoint: Tensors, config: SiglipTextConfig, ops: Backen
     CheckpointError
         See `find_text_tensors`.
     """
-    read = TowerReader(checkpoint, find_text_tensors(checkpoint, config), ops)
+    names = find_text_tensors(checkpoint, config)
+    checkpoint[names[_TABLE]].numpy_dtype  # noqa: B018  (refuses integers now, not when there is a text)
+    read = TowerReader(checkpoint, names, ops)
     return TextWeights(
         token_embedding=TokenTable(read, _TABLE),
         position_embedding=read.tensor("embeddings.position_embedding.weight"),

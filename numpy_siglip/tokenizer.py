@@ -54,7 +54,13 @@ class SiglipTokenizer:
 
     def __init__(self, encoder: Encoder, context_length: int = DEFAULT_CONTEXT_LENGTH) -> None:
         self._encoder = encoder
+        self._location: Path | None = None
         self.context_length = check_integer("context_length", context_length, largest=_LONGEST_CONTEXT)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._location is None:  # it was made from an encoder, which is of functions
+            return super().__reduce__()  # type: ignore[return-value]
+        return _reopened, (type(self), self._location, self.context_length)
 
     @property
     def vocab_size(self) -> int:
@@ -89,7 +95,7 @@ class SiglipTokenizer:
         location = locate_model(model, revision)
         if context_length is None:
             context_length = _context_length(location)
-        return cls(read_encoder(location), context_length)
+        return _reopened(cls, location, context_length)
 
     def __call__(
         self,
@@ -142,6 +148,13 @@ class SiglipTokenizer:
         ids = self._encoder.encode(text, length)[:length]
         padding = [self._encoder.pad_id] * (length - len(ids))
         return padding + ids if self._encoder.pads_left else ids + padding
+
+
+def _reopened(kind: type[SiglipTokenizer], location: Path, context_length: int) -> SiglipTokenizer:
+    """Read a tokenizer from where it lies, here or in a process that it was sent to."""
+    tokenizer = kind(read_encoder(location), context_length)
+    tokenizer._location = location
+    return tokenizer
 
 
 def list_texts(text: Any) -> list[str]:

@@ -16,6 +16,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # the benchmarks are scripts, and find one another as scripts do
 
+import accuracy  # noqa: E402
 import contestant  # noqa: E402
 import measurement  # noqa: E402
 import models  # noqa: E402
@@ -235,6 +236,46 @@ def test_tables():
     assert report.models_tables(RESULTS) == TABLES
 
 
+def test_accuracy_counts_ties_and_nan_as_wrong():
+    similarities = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.1], [np.nan] * 3])
+    assert accuracy.shares(similarities, np.array([0, 1, 2])) == {"top1": pytest.approx(1 / 3), "top5": 1.0}
+    wide = np.array([[0.1, 0.6, 0.5, 0.4, 0.3, 0.2]])
+    assert accuracy.shares(wide, np.array([0])) == {"top1": 0.0, "top5": 0.0}
+    assert accuracy.shares(np.full((1, 9), np.nan), np.array([0])) == {"top1": 0.0, "top5": 0.0}
+
+
+def test_accuracy_by_group_and_of_retrieval():
+    sample = {"names": ["dog", "cat"], "groups": ["animals", "pets"], "labels": ["cat", "cow", "dog"]}
+    texts = np.eye(3)
+    images = np.array([[0.0, 0.0, 1.0], [0.5, 0.6, 0.4]])  # a dog, and a cat more like a cow
+    judged = accuracy.judge(images, texts, sample)
+    assert (judged["top1"], judged["top5"]) == (0.5, 1.0)
+    assert judged["groups"]["animals"] == {"top1": 1.0, "top5": 1.0, "pictures": 1}
+    assert judged["groups"]["pets"]["top1"] == 0.0
+    assert judged["retrieval"]["top1"] == 1.0  # of the two pictures, each name has its own
+
+
+@pytest.mark.slow
+def test_accuracy_is_what_is_published(tmp_path):
+    """Every contestant names the held-out drawings as well as the newest results say."""
+    assert accuracy.main(["--rounds", "1", "--output", str(tmp_path)]) == 0
+    (file,) = tmp_path.iterdir()
+    measured = json.loads(file.read_text())
+    published = newest_results("accuracy")
+    assert published["pictures"] == measured["pictures"] == 600
+    rows = {row["name"]: row for row in published["contestants"]}
+    for row in measured["contestants"]:
+        for share in ("top1", "top5"):
+            # A picture or two whose best names are as good as equal may go either way elsewhere.
+            assert row[share] == pytest.approx(rows[row["name"]][share], abs=2.5 / 600), row["name"]
+        assert row["difference"] < (0.1 if "int8" in row["name"] else 1e-5)
+        assert row["top1"] > 0.5
+        assert row["top5"] > 0.75
+    exact, rounded = (next(row for row in measured["contestants"] if row["name"] == name)
+                      for name in ("numpy_siglip", "numpy_siglip-int8"))  # fmt: skip
+    assert rounded["top1"] > exact["top1"] - 0.005
+
+
 def test_readme_blocks_show_the_newest_complete_results(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "results"
     folder.mkdir()
@@ -316,7 +357,7 @@ def test_bad_options_are_named(option, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["machine", "random_checkpoint", "ratios", "result_files"])
+@pytest.mark.parametrize("name", ["accuracy", "machine", "random_checkpoint", "ratios", "result_files"])
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+from numpy_siglip.command_line import main
 from numpy_siglip.published import published_table
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
 
 
-def test_the_python_examples_run(pair_folder, naflex_folder, photos, capsys):
-    fixed, texts, naflex, int8 = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+def test_the_first_command_prints_what_it_shows(monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    command = re.search(r"&& numpy-siglip (classify .*)", README)[1]
+    shown = re.search(r"```text\n(.*?)```", README, flags=re.DOTALL)[1]
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_the_python_examples_run(pair_folder, naflex_folder, photos, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    bundled, fixed, texts, naflex, int8 = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(bundled, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "a lion\n"
     names = {"model_folder": pair_folder, "naflex_folder": naflex_folder, "photos": photos}
     exec(compile(fixed, "README.md", "exec"), names)
     assert capsys.readouterr().out == "(4, 16, 33) (4, 33) 2\n"
@@ -28,6 +41,19 @@ def test_the_python_examples_run(pair_folder, naflex_folder, photos, capsys):
 def test_the_table_of_checkpoints_is_the_packages_own():
     (table,) = re.findall(r"<!-- published checkpoints.*?-->\n(.*?)\n<!-- end -->", README, flags=re.DOTALL)
     assert table == published_table()
+
+
+def test_figures_of_the_bundled_model_are_those_of_its_card_and_the_benchmark():
+    card = (REPOSITORY / "numpy_siglip" / "emoji" / "README.md").read_text("utf-8")
+    millions = re.search(r"A SigLIP of ([\d.]+) million parameters", card)[1]
+    whole_style = re.search(
+        r"^\| \*\*emojione\*\* \| held-out style \| ([\d.]+)%.* (\d+) \|$", card, flags=re.M
+    )
+    words = " ".join(README.split())
+    assert f"of {millions} million parameters" in words
+    top1, names = round(float(whole_style[1])), whole_style[2]
+    assert f"names {top1}% of the drawings rightly out of {names} names" in words
+    assert re.search(rf"to be told by name from {names};", README)
 
 
 def test_ci_runs_the_readmes_test_command():

@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..bundled import BUNDLED_MODEL, NOTE
 from ..checks import shown
 from ..errors import SiglipError
+from ..progress import write_line
 
 Commands = Any
 """The collection to which a command adds its parser."""
@@ -20,11 +22,19 @@ def add_model(
     """``--model`` and ``--revision``; the first may be one of several in a group."""
     (group or command).add_argument(
         "--model",
-        required=group is None,
         metavar="MODEL",
-        help="folder or .safetensors file of a checkpoint, or a hub id: google/siglip-base-patch16-224",
+        help="folder or .safetensors file of a checkpoint, or a hub id: google/siglip-base-patch16-224 "
+        f"(default: {BUNDLED_MODEL}, the model that comes with this package and knows drawings of emoji)",
     )
     command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
+
+
+def settle_model(options: argparse.Namespace) -> None:
+    """Take the bundled model, and say so, if a command that needs a model was given none."""
+    needs_model = "model" in options and not getattr(options, "published", False)
+    if needs_model and options.model is None:
+        options.model = BUNDLED_MODEL
+        write_line(f"numpy-siglip: {NOTE}")
 
 
 def add_backend(command: argparse.ArgumentParser) -> None:

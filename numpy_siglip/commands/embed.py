@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..checks import shown
 from ..errors import SiglipError
 from ..progress import write_line
 from .arguments import Commands, add_backend, add_dtype, add_model, add_texts, read_texts
@@ -75,7 +76,10 @@ def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
     check_output(output, texts_file(output))
     for number, text in enumerate(texts, 1):
         if text.splitlines() != [text]:
-            raise SiglipError(f"text {number} is empty or has a line break, and fits no list of texts")
+            raise SiglipError(
+                f"text {number} is empty or has a line break: {shown(text)}; the list of texts has one on "
+                "each line and could not hold it, so leave it out or join its lines"
+            )
     embedder = TextEmbedder.from_pretrained(
         options.model,
         backend=options.backend,

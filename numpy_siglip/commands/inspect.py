@@ -12,7 +12,7 @@ from .output import SUCCESS, print_result
 def add_to(commands: Commands) -> None:
     """Describe the command."""
     command = commands.add_parser("inspect", help="configuration, cost and tensors of a checkpoint")
-    which = command.add_mutually_exclusive_group(required=True)
+    which = command.add_mutually_exclusive_group()
     add_model(command, which)
     which.add_argument("--published", action="store_true", help="the table of published checkpoints instead")
     command.add_argument("--json", action="store_true", help="as JSON")

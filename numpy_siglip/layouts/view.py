@@ -101,6 +101,8 @@ class LayoutView(Mapping[str, TensorEntry]):
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32; see `Checkpoint.rows`."""
+        for piece in self._recipes[name].pieces:
+            self._checkpoint.require_unchanged(piece.entry.file)
         return self.stored(name)[indices].astype(np.float32, copy=False)
 
     def release(self, name: str) -> None:

@@ -64,6 +64,12 @@ def test_inspect_tells_of_both_towers(pair_folder, capsys):
     report = capsys.readouterr().out
     assert "configuration of the text tower" in report
     assert "embeddings.token_embedding.weight" in report
+    assert "logit_scale" in report.partition("tensors beside")[2]
+
+
+def test_inspect_shows_a_classifier(classifier_folder, capsys):
+    assert run("inspect", "--model", classifier_folder) == 0
+    assert "classifier.weight" in capsys.readouterr().out.partition("tensors beside")[2]
 
 
 def test_published_table(capsys):
@@ -103,7 +109,9 @@ def test_errors_are_one_line_and_status_2(command, photos, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["embed"], ["embed", "a.jpg"], ["inspect"], ["fly"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["embed"], ["embed", "a.jpg"], ["inspect", "--published", "--model", "m"], ["fly"]]
+)
 def test_wrong_usage_is_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

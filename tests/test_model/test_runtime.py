@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from checkpoints import TOY
 
-from numpy_siglip import SiglipError, SiglipVisionModel
+from numpy_siglip import Embedder, SiglipError, SiglipModel, SiglipProcessor, SiglipVisionModel
 from numpy_siglip.kernels import threads as threads_module
 from numpy_siglip.kernels.compilation import KERNELS
 from numpy_siglip.kernels.runtime import Runtime
@@ -99,8 +100,6 @@ print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(method, toy_folder, tmp_path):
-    import multiprocessing
-
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"{method} does not exist on this system")
     script = tmp_path / "script.py"  # spawned processes import the main module
@@ -120,6 +119,21 @@ if __name__ == "__main__":
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "True"
+
+
+def test_models_can_be_sent_to_other_processes(pair_folder, photos):
+    """As multiprocessing does with arguments; the copy gives the same bits."""
+    embedder = Embedder.from_pretrained(pair_folder, threads=1)
+    images, texts = embedder.embed_images(photos), embedder.embed_texts(["a cat"])
+    model, processor = (kind.from_pretrained(pair_folder) for kind in (SiglipModel, SiglipProcessor))
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(embedder.embed_images, (photos,)), images)
+        np.testing.assert_array_equal(pool.apply(embedder.embed_texts, (["a cat"],)), texts)
+        inputs = pool.apply(processor, (photos, ["a cat"]))
+        output = pool.apply(model, kwds=dict(inputs))
+    np.testing.assert_array_equal(output.image_embeds, images)
+    np.testing.assert_array_equal(output.text_embeds, texts)
 
 
 def test_calls_inside_another_parallel_region_of_numba(toy_folder):

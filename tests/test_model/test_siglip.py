@@ -19,6 +19,7 @@ from numpy_siglip import (
     ConfigError,
     Embedder,
     ImageError,
+    Siglip2VisionModel,
     SiglipConfig,
     SiglipModel,
     SiglipProcessor,
@@ -301,3 +302,36 @@ def test_a_siglip2_checkpoint_of_fixed_resolution(tmp_path, photos):
     result = Embedder.from_pretrained(tmp_path).classify(photos, labels, prompt="{}")
     assert_close(result, torch.sigmoid(expected).numpy(), relative=1e-5)
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "siglip"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"text": ["a cat"], "apply_exif_orientaton": True}, "there is no option 'apply_exif_orientaton'"),
+        ({"text": ["a cat"], "do_resize": False}, "there is no option 'do_resize'; there are: apply_exif"),
+        ({"padding": "longest"}, "padding is 'longest'"),
+    ],
+)
+def test_options_of_a_processor_are_not_swallowed(options, message, pair_folder, photos):
+    processor = SiglipProcessor.from_pretrained(pair_folder)
+    with pytest.raises(ConfigError, match=message):
+        processor(**({"images": photos} | options))
+
+
+def test_arrays_that_are_none_are_told(pair_folder, naflex_folder):
+    model, naflex = (
+        SiglipModel.from_pretrained(pair_folder),
+        Siglip2VisionModel.from_pretrained(naflex_folder),
+    )
+    patches = np.zeros((2, 4, naflex.config.patch_features), np.float32)
+    with pytest.raises(ImageError, match="pixel_values is no array: its parts differ in length"):
+        model.vision_model([[1.0], [1.0, 2.0]])
+    with pytest.raises(ImageError, match="spatial_shapes is no array"):
+        naflex(patches, None, [[1, 1], [1]])
+    with pytest.raises(ImageError, match="pixel_attention_mask is no array"):
+        naflex(patches, [[1], [1, 2]], [[1, 1], [1, 1]])
+    with pytest.raises(ConfigError, match="logits is no array"):
+        model.probabilities([[1], [1, 2]])
+    with pytest.raises(ConfigError, match="logits has dtype"):
+        model.probabilities([["a"]])
+    assert model.probabilities([[0, -1000]]).tolist() == [[0.5, 0.0]]

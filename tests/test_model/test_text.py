@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from checkpoints import TOY, TOY_TEXT, transformers_full_model, transformers_text_model
 from comparison import assert_close
+from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import CheckpointError, ConfigError, SiglipTextConfig, SiglipTextModel, TextError
 
@@ -268,3 +272,25 @@ def test_seeds_differ_between_towers():
     one = model.text_model.encoder.layers[0].mlp.fc1.bias
     other = model.vision_model.encoder.layers[0].mlp.fc1.bias
     assert not torch.equal(one[:30], other[:30])
+
+
+def test_a_file_that_is_changed_while_it_is_in_use_is_told(pair_folder, tmp_path):
+    """To read beyond the end of a mapped file would end the process."""
+    file = Path(shutil.copy(pair_folder / "model.safetensors", tmp_path))
+    shutil.copy(pair_folder / "config.json", tmp_path)
+    model = SiglipTextModel.from_pretrained(tmp_path)
+    model(np.ones((1, 16), int))
+    os.truncate(file, 100)
+    with pytest.raises(
+        CheckpointError, match=r"model\.safetensors: was changed or removed .* load the model"
+    ):
+        model(np.ones((1, 16), int))
+
+
+def test_a_table_of_integers_is_refused_before_there_is_a_text(pair_folder, tmp_path):
+    tensors = load_file(pair_folder / "model.safetensors")
+    name = "text_model.embeddings.token_embedding.weight"
+    save_file({**tensors, name: tensors[name].astype(np.int32)}, tmp_path / "model.safetensors")
+    shutil.copy(pair_folder / "config.json", tmp_path)
+    with pytest.raises(CheckpointError, match=f"tensor {name} has dtype I32"):
+        SiglipTextModel.from_pretrained(tmp_path)
