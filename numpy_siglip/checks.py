@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, SiglipError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LARGEST_SIDE = 2**14
 """Of an image in pixels. A larger one is a mistake in a file: its arrays would not fit in memory."""
@@ -130,6 +131,8 @@ def as_array(name: str, value: Any, error: type[SiglipError]) -> np.ndarray:
         ...
     numpy_siglip.errors.ConfigError: pixel_values is no array: its parts differ in length
     """
+    import numpy as np  # not above: --help needs none
+
     try:
         return np.asarray(value)
     except ValueError as cause:
