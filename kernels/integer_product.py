@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compilation import kernel
+from .compilation import routine
 from .integer_epilogue import finish_rows
 from .integer_tile import LARGEST_DEPTH, WORD, ZERO_POINT, multiply_integer_tile
 from .matrix_product import Plan, plan_product
@@ -101,7 +101,7 @@ def plan_integer_product(rows: int, in_features: int, out_features: int, threads
     return plan_product(rows, words_of(in_features), out_features, tile, threads)
 
 
-@kernel
+@routine
 def multiply_integers(
     rows_of_words: np.ndarray,
     row_scales: np.ndarray,
