@@ -136,6 +136,11 @@ def run_program(
     Many images keep the kernel busy for long, and then layers are called one by one, which needs fewer
     counters.
 
+    Raises
+    ------
+    ValueError
+        If the layers are of another width, or heads do not divide it.
+
     Examples
     --------
     >>> from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
@@ -148,6 +153,10 @@ def run_program(
     (1, 2, 4)
     """
     batch, tokens, width = hidden.shape
+    if width != table[0, 0, 1] or width % num_heads:
+        raise ValueError(
+            f"hidden has shape {hidden.shape}; the layers are {table[0, 0, 1]} wide and of {num_heads} heads"
+        )
     out = runtime.empty(batch, tokens, width)
     if not out.size:
         return out

@@ -25,6 +25,7 @@ finds the helpers taken works alone; a forked child simply has new ones.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -201,7 +202,9 @@ class Team:
         finally:
             self._busy.release()
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_finalizing():  # helpers have been stopped wherever they were, one perhaps with its door shut
+            return
         for helper in self.__dict__.get("_helpers", ()):
             helper.dismiss()
 
@@ -217,7 +220,8 @@ class _Helper:
         self._bell = np.zeros(1, np.int64)
         self._awake = threading.Lock()
         self._asleep = False
-        self._door = threading.Lock()  # guards _asleep
+        # Guards _asleep. Garbage may be collected by the thread that holds it, and a team be among it.
+        self._door = threading.RLock()
         self._awake.acquire()
         threading.Thread(target=_Helper._work, args=(self,), name="numpy-siglip", daemon=True).start()
 

@@ -9,6 +9,7 @@ from comparison import assert_close
 from numpy_siglip.kernels.activations import _CODES, ACTIVATIONS, activation, activation_reference
 from numpy_siglip.kernels.attention import attention, attention_reference
 from numpy_siglip.kernels.attention_pooling import attention_pooling, fold_attention_pooling
+from numpy_siglip.kernels.encoder_layer import encoder_layer
 from numpy_siglip.kernels.layer_norm import layer_norm
 from numpy_siglip.kernels.linear import LinearWeights, linear, linear_reference
 from numpy_siglip.kernels.matrix_product import plan_product
@@ -16,7 +17,7 @@ from numpy_siglip.kernels.packing import pack_linear
 from numpy_siglip.kernels.position_embedding import position_embedding
 from numpy_siglip.kernels.registry import OPS
 from numpy_siglip.kernels.runtime import Runtime
-from numpy_siglip.kernels.sampling import Sampler
+from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
 from numpy_siglip.kernels.tile import AVX2, AVX512, PORTABLE, Tile, multiply_tile, tile_of_this_machine
 from numpy_siglip.kernels.token_embedding import token_embedding
 
@@ -185,6 +186,15 @@ def test_no_operand_is_read_beyond_its_end(operation, operands, message, runtime
     arrays = [_random(*operand) if isinstance(operand, tuple) else operand for operand in operands]
     with pytest.raises(ValueError, match=message):
         operation(runtime, *arrays)
+
+
+def test_layers_of_another_width_are_named(runtime):
+    shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
+    operands = encoder_layer_operands(Sampler(seed=0, runtime=runtime), **shape, activation="relu")
+    with pytest.raises(ValueError, match=r"\(1, 2, 6\); the layers are 4 wide and of 2 heads"):
+        encoder_layer(runtime, **{**operands, "hidden": _random(1, 2, 6)})
+    with pytest.raises(ValueError, match="4 wide and of 3 heads"):
+        encoder_layer(runtime, **{**operands, "num_heads": 3})
 
 
 def test_positions_and_heads_that_do_not_fit_are_named(runtime):

@@ -171,6 +171,30 @@ def test_threads_end_with_their_model(toy_folder):
     assert helpers() <= before
 
 
+def test_a_helper_that_was_stopped_anywhere_does_not_keep_a_process_from_ending(toy_folder):
+    """When Python ends, it stops such threads where they are, and locks that they hold stay shut."""
+    code = """
+embed()
+import threading
+for helper in model.ops.linear.args[0].team._helpers:
+    holder = threading.Thread(target=helper._door.acquire)
+    holder.start()
+    holder.join()
+print("done")
+"""
+    assert _succeeds(code, toy_folder) == "done"
+
+
+def test_a_team_may_be_collected_by_its_own_helper():
+    """Garbage is collected wherever Python pleases, also while a helper decides whether to sleep."""
+    team = Team(2)
+    team.run(lambda progress, thread: None)
+    (helper,) = team._helpers
+    with helper._door:
+        team.__del__()
+    assert helper.job is threads_module._END
+
+
 def test_memory_does_not_grow(toy_folder):
     """200 calls of changing batches; what the process holds after 50 it holds after 200."""
     code = """
