@@ -127,14 +127,35 @@ class Checkpoint(Mapping[str, TensorEntry]):
         ------
         CheckpointError
             If there is no such tensor, its dtype is not a float of 16, 32 or 64 bits, or it is quantised and
-            has no scales.
+            its scales are missing or impossible.
         """
         stored = self.stored(name)
         if stored.dtype == np.int8:
-            scale = self.stored(name + SCALE_SUFFIX).astype(np.float32)
-            return stored * scale.reshape(-1, *[1] * (stored.ndim - 1))
+            return stored * self.scales(name).reshape(-1, *[1] * (stored.ndim - 1))
         # astype copies, and so aligns, whatever is not float32 at an aligned address already.
         return np.require(stored.astype(np.float32, copy=False), requirements="A")
+
+    def scales(self, name: str) -> np.ndarray:
+        """The scale of each row of a quantised tensor.
+
+        Raises
+        ------
+        CheckpointError
+            If they are missing, not one for each row, or no scales.
+        """
+        scale = self.stored(name + SCALE_SUFFIX).astype(np.float32)
+        rows = self[name].shape[:1]
+        if scale.shape != rows:
+            raise CheckpointError(
+                f"{self.source}: tensor {name}{SCALE_SUFFIX} has shape {scale.shape}; it must be {rows}: "
+                "quantise the model again"
+            )
+        if not (np.isfinite(scale) & (scale >= 0)).all():
+            raise CheckpointError(
+                f"{self.source}: tensor {name}{SCALE_SUFFIX} holds NaN, infinity or a negative number, which "
+                "is no scale; quantise the model again"
+            )
+        return scale
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32; the rest of it is neither read nor widened.

@@ -86,6 +86,12 @@ def convert_model(model: str | Path, folder: str | Path, *, revision: str | None
     ('SiglipModel', ['config.json', 'model.safetensors', 'preprocessor_config.json'])
     """
     source = open_source(model, revision)
+    for entry in source.entries.values():
+        if entry.dtype == "I8":
+            raise CheckpointError(
+                f"{entry.file}: tensor {entry.name} is quantised, which transformers cannot read; convert "
+                "the model that it was made of"
+            )
     files = write_source(source, folder, source.entries, source.read)
     return Conversion(source.description.layout, source.model_class, files, source.description.inferred)
 
@@ -222,8 +228,8 @@ def _names(description: Description, config: Any) -> dict[str, str]:
         return find_vision_tensors(tensors, config)
     if "classifier.weight" in tensors and not holds_both_towers(tensors):
         raise CheckpointError(
-            f"{tensors.source}: holds a classifier and no text tower, which is no layout to be converted: "
-            "transformers opens it as it is, with SiglipForImageClassification"
+            f"{tensors.source}: holds a classifier and no text tower, which is not written: transformers "
+            'opens it as it is, with SiglipForImageClassification; dtype="int8" quantises it as it is loaded'
         )
     for name in _SCALARS:
         find_scalar(tensors, name)

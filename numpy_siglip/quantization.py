@@ -1,8 +1,9 @@
 """A model written again with the maps of its encoders in integers of 8 bits.
 
 The folder is one of transformers' layout, but for the weights of the maps: ``...fc1.weight`` is int8, and
-``...fc1.weight_scale`` holds the scale of each of its rows. Everything else keeps its dtype. How it was
-made stands in the metadata of ``model.safetensors``.
+``...fc1.weight_scale`` holds the scale of each of its rows, so that only this package reads it. Everything
+else keeps its dtype, except that what was balanced is float32. How it was made stands in the metadata of
+``model.safetensors``. A text tower is quantised as it is: neither balanced nor measured.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .errors import CheckpointError, ConfigError
 from .images import find_images
 from .kernels.backend import DEFAULT_BACKEND, Backend
 from .quantization_report import Quantization, measure_accuracy
-from .tower_weights import is_part_of_any, require_layers
+from .tower_weights import require_layers, stays_float
 from .vision_kinds import VisionModel, open_vision_model
 
 METADATA_KEY = "numpy_siglip.quantization"
@@ -99,6 +100,8 @@ def quantize_model(
     pictures: list[Any] = list(find_images([images]))[:_MOST_IMAGES] if images is not None else drawn_images()
     if not pictures:
         raise ConfigError(f"{images}: no images in it")
+    for picture in pictures:
+        processor(images=[picture])  # to be told of one that is none before anything is written
     original = vision.load_model(ops._replace(dtype="float32", float32_layers=()))
     balances: tuple[Balance, ...] = ()
     if balance:
@@ -133,7 +136,7 @@ def _maps(source: Source, ops: Backend) -> Iterator[str]:
             raise CheckpointError(
                 f"{entry.file}: tensor {entry.name} is quantised already; name the original"
             )
-        kept = is_part_of_any(name, ops.float32_layers)
+        kept = stays_float(name, ops.float32_layers)
         if ".layers." in name and name.endswith(_MAP_ENDINGS) and not kept:
             yield name
 
@@ -146,8 +149,15 @@ def _balance(
     def read(name: str) -> np.ndarray:
         return source.description.tensors.tensor(source.names[prefix + name])
 
+    def becomes_integers(balance: Balance) -> bool:
+        return not all(
+            stays_float(f"{balance.layer}.{name}.weight", ops.float32_layers) for name in balance.maps
+        )
+
     layers = range(model.config.num_hidden_layers)
-    return tuple(balance for index in layers for balance in balance_layer(read, index, calibration, ops))
+    with np.errstate(all="ignore"):  # weights that are not finite are told when they are written
+        found = [balance for index in layers for balance in balance_layer(read, index, calibration, ops)]
+    return tuple(filter(becomes_integers, found))
 
 
 def _vision_prefix(source: Source) -> str:
@@ -175,15 +185,19 @@ class _Balanced:
             weight = name.removesuffix(SCALE_SUFFIX)
             integers, scale = self._ops.quantize_rows(self._floats(weight))
             if not np.isfinite(scale).all():
-                stored = self._source.entries[weight]
-                raise CheckpointError(
-                    f"{stored.file}: tensor {stored.name} holds NaN or infinity, which cannot be quantised; "
-                    "fetch the file again"
-                )
+                raise self._not_finite(weight)
             return integers if weight == name else scale
-        if name in self.columns or name in self.rows:
-            return self._floats(name)
-        return self._source.read(name)
+        tensor = self._floats(name) if name in self.columns or name in self.rows else self._source.read(name)
+        if not np.isfinite(tensor).all():
+            raise self._not_finite(name)
+        return tensor
+
+    def _not_finite(self, name: str) -> CheckpointError:
+        stored = self._source.entries[name]
+        return CheckpointError(
+            f"{stored.file}: tensor {stored.name} holds NaN or infinity, which cannot be quantised; "
+            "fetch the file again"
+        )
 
     def _floats(self, name: str) -> np.ndarray:
         tensor = self._source.description.tensors.tensor(self._source.names[name])

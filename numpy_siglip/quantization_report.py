@@ -91,7 +91,7 @@ def format_quantization(result: Quantization) -> str:
         *(f"{file}" for file in result.files),
         f"tensors            {result.bytes_before / mega:.1f} MB -> {result.bytes_after / mega:.1f} MB",
         f"balanced           {balanced} of {len(result.balances)} inputs of maps",
-        f"against float32, on {images}:",
+        f"images against float32, on {images}:",
         f"  cosine           {accuracy.cosine.mean():.6f} mean, {accuracy.cosine.min():.6f} lowest",
         f"  layer error      {accuracy.layer_errors[worst]:.4f} at most, of encoder.layers.{worst}",
     ]

@@ -9,13 +9,14 @@ import numpy as np
 
 from .backends import choose_backend
 from .calibration import drawn_images
+from .errors import CheckpointError, ConfigError
 from .images import find_images
 from .kernels.backend import DEFAULT_BACKEND
 from .vision_kinds import open_vision_model
 
 _NUM_IMAGES = 4
 _MAPS = {
-    "query_key_value": "self_attn.{q,k,v}_proj",
+    "query_key_value": "self_attn.q_proj",
     "out_proj": "self_attn.out_proj",
     "fc1": "mlp.fc1",
     "fc2": "mlp.fc2",
@@ -28,7 +29,7 @@ class Sensitivity(NamedTuple):
     layer: str
     """Such as ``encoder.layers.3``, which `from_pretrained` takes for ``float32_layers``"""
     maps: str
-    """Such as ``mlp.fc2``"""
+    """Such as ``mlp.fc2``; ``self_attn.q_proj`` stands for k_proj and v_proj too, for they are one map"""
     error: float
     """Of the last hidden state, relative to its norm"""
 
@@ -50,6 +51,11 @@ def scan_sensitivity(
     images : str or Path, optional
         A folder of images, of which a few are looked at; without it, images are drawn.
 
+    Raises
+    ------
+    ConfigError, CheckpointError, ImageError
+        If the model or an image cannot be read, the model is quantised already, or results are not finite.
+
     Examples
     --------
     >>> scan = scan_sensitivity(model_folder)
@@ -60,6 +66,10 @@ def scan_sensitivity(
     files = open_vision_model(model, revision)
     processor = files.read_processor()[1]
     pictures: list[Any] = list(find_images([images])) if images is not None else drawn_images(_NUM_IMAGES)
+    if not pictures:
+        raise ConfigError(f"{images}: no images in it")
+    if any(files.checkpoint[name].dtype == "I8" for name in files.checkpoint):
+        raise CheckpointError(f"{files.location}: is quantised already; name the original")
     exact: Any = files.load_model(ops)
     rounded = list(files.load_model(ops._replace(dtype="int8"))._weights.layers)
     layers, config = list(exact._weights.layers), exact.config
@@ -75,6 +85,8 @@ def scan_sensitivity(
     results: dict[tuple[int, str], float] = {}
     for hidden in states:
         final = ops.encoder(hidden, ops.prepare_encoder(layers), *constants).copy()
+        if not np.isfinite(final).all():
+            raise CheckpointError(f"{files.location}: the results are not finite; fetch the weights again")
         here = hidden
         for index, layer in enumerate(layers):
             for field in _MAPS:
@@ -91,4 +103,5 @@ def scan_sensitivity(
 def format_sensitivity(scan: list[Sensitivity]) -> str:
     """Lay a scan out for reading in a terminal."""
     lines = ["error of the last hidden state when one map is quantised:"]
-    return "\n".join([*lines, *(f"  {each.error:.5f}  {each.layer}.{each.maps}" for each in scan)])
+    lines += [f"  {each.error:.5f}  {each.layer}.{each.maps}" for each in scan]
+    return "\n".join([*lines, "q_proj stands for k_proj and v_proj too"])

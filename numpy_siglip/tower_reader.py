@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import SCALE_SUFFIX
 from .errors import CheckpointError
 from .kernels.backend import Backend
 from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
 from .kernels.linear import LinearWeights
-from .tower_weights import Tensors, is_part_of_any, require_layers
+from .tower_weights import Tensors, require_layers, stays_float
 
 
 class TowerReader:
@@ -100,21 +99,14 @@ class TowerReader:
         stored = self._names[f"{name}.weight"]
         if self._checkpoint[stored].dtype == "I8":
             return True
-        return self.ops.dtype == "int8" and not is_part_of_any(stored, self.ops.float32_layers)
+        return self.ops.dtype == "int8" and not stays_float(stored, self.ops.float32_layers)
 
     def _quantised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A weight as integers, and the scale of each output feature."""
         stored = self._names[name]
         if self._checkpoint[stored].dtype == "I8":
-            weight = self._checkpoint.stored(stored)
-            scale = self._checkpoint.tensor(stored + SCALE_SUFFIX)
-            if scale.shape != weight.shape[:1]:
-                raise CheckpointError(
-                    f"{self._checkpoint.source}: tensor {stored}{SCALE_SUFFIX} has shape {scale.shape}; it "
-                    f"must be {weight.shape[:1]}: quantise the model again"
-                )
-        else:
-            weight, scale = self.ops.quantize_rows(self.tensor(name))
+            return self._checkpoint.stored(stored), self._checkpoint.scales(stored)
+        weight, scale = self.ops.quantize_rows(self.tensor(name))
         if not np.isfinite(scale).all():
             raise CheckpointError(
                 f"{self._checkpoint.source}: tensor {stored} holds NaN or infinity, which cannot be "

@@ -7,6 +7,7 @@ or reshaped; `layouts` brings the others to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +20,9 @@ from .errors import CheckpointError, ConfigError
 Shapes = dict[str, tuple[int, ...]]
 # Written by old versions of transformers: 0, 1, 2, ... and nothing else.
 _IGNORED = frozenset({"embeddings.position_ids"})
+
+
+_PROJECTION = re.compile(r"(\.self_attn\.)[qkv](_proj\.)")
 
 
 class Tensors(Protocol):
@@ -39,6 +43,9 @@ class Tensors(Protocol):
 
     def stored(self, name: str) -> np.ndarray:
         """The numbers of a tensor as they are stored."""
+
+    def scales(self, name: str) -> np.ndarray:
+        """The scale of each row of a quantised tensor."""
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32: (...) -> (..., columns)."""
@@ -183,6 +190,21 @@ def is_part_of_any(name: str, layers: Iterable[str]) -> bool:
     False
     """
     return any(f".{layer}." in f".{name}" for layer in layers)
+
+
+def stays_float(name: str, float32_layers: Iterable[str]) -> bool:
+    """Whether a tensor is not to be quantised; queries, keys and values are one map, and go together.
+
+    Examples
+    --------
+    >>> stays_float("encoder.layers.1.self_attn.v_proj.weight", ["encoder.layers.1.self_attn.q_proj"])
+    True
+    >>> stays_float("encoder.layers.1.self_attn.out_proj.weight", ["encoder.layers.1.self_attn.q_proj"])
+    False
+    """
+    layers = list(float32_layers)
+    names = [_PROJECTION.sub(rf"\g<1>{which}\g<2>", name) for which in "qkv"]
+    return any(is_part_of_any(one, layers) for one in names)
 
 
 def require_layers(layers: Iterable[str], names: Iterable[str]) -> None:

@@ -147,6 +147,11 @@ def validate_model(
     transformers = import_transformers()
     ops = choose_backend(backend, threads)
     files = open_vision_model(model, revision)
+    if any(files.checkpoint[name].dtype == "I8" for name in files.checkpoint):
+        raise ConfigError(
+            f"{files.location}: is quantised, and so equal to no model of transformers; validate the model "
+            "that it was made of (what quantising cost, numpy-siglip quantize said)"
+        )
     ours: Any = files.load_model(ops)
     comparisons: list[StageComparison] = []
     if images:

@@ -112,7 +112,7 @@ def write_sample(emoji: Emoji, data: Path, folder: Path) -> None:
 
 
 def write_licences(data: Path, folder: Path) -> None:
-    """Write who drew what, under which licence, read from the packages themselves."""
+    """Write who drew what, under which licence, as the packages say unless `sources` knows better."""
     lines = [
         "The weights were trained on renderings of the drawings below. The pictures in this folder,\n"
         f"sample.png and {EXAMPLE}.png, are renderings of {HELD_OUT.name} 2.3, scaled to pixels and put\n"
@@ -121,7 +121,7 @@ def write_licences(data: Path, folder: Path) -> None:
     for style in STYLES:
         info = read_json(data, style.package, "info.json")
         version = read_json(data, style.package, "package.json")["version"]
-        author, licence = info["author"], info["license"]
+        author, licence = info["author"], style.licence or info["license"]
         use = "held out: evaluation only" if style == HELD_OUT else "training"
         lines.append(
             f"{info['name']} ({use})\n"

@@ -1,6 +1,6 @@
 """Where the drawings come from: eight styles to learn from and one that the model never sees.
 
-    npm install --prefix data --ignore-scripts examples/emoji      # or: python sources.py data
+    python sources.py
 
 Each set is an npm package of SVG drawings with a name for each. Sets under a share-alike licence
 (OpenMoji, EmojiOne 1) are left out.
@@ -26,7 +26,16 @@ class Style:
     name: str
     package: str
     weight: float
+    licence: dict[str, str] | None = None
+    """Of the drawings, where that of the package is another."""
 
+
+# Apache 2.0, which its package names, is the licence of the code, and not of the drawings.
+_FXEMOJI_DESIGN = {
+    "title": "CC BY 4.0",
+    "spdx": "CC-BY-4.0",
+    "url": "https://github.com/mozilla/fxemoji/blob/master/LICENSE.md",
+}
 
 # The monochrome set is worth less: nothing the model will be asked about looks like it. Fluent is drawn
 # twice, flat and with gradients, by one hand.
@@ -37,7 +46,7 @@ TRAINING_STYLES = (
     Style("fluent", "@iconify-json/fluent-emoji", 0.7),
     Style("fluent-flat", "@iconify-json/fluent-emoji-flat", 0.7),
     Style("fluent-contrast", "@iconify-json/fluent-emoji-high-contrast", 0.4),
-    Style("fxemoji", "@iconify-json/fxemoji", 1.0),
+    Style("fxemoji", "@iconify-json/fxemoji", 1.0, _FXEMOJI_DESIGN),
     Style("streamline", "@iconify-json/streamline-emojis", 1.0),
 )
 HELD_OUT = Style("emojione", "@iconify-json/emojione", 0.0)

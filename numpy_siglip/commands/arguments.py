@@ -34,7 +34,8 @@ def settle_model(options: argparse.Namespace) -> None:
     needs_model = "model" in options and not getattr(options, "published", False)
     if needs_model and options.model is None:
         options.model = BUNDLED_MODEL
-        write_line(f"numpy-siglip: {NOTE}")
+        if not getattr(options, "quiet", False):
+            write_line(f"numpy-siglip: {NOTE}")
 
 
 def add_backend(command: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import Commands, add_backend
+from ..errors import SiglipError
+from .arguments import Commands, add_backend, folder_name
 from .output import SUCCESS, print_result
 
 
@@ -18,7 +19,7 @@ def add_to(commands: Commands) -> None:
     group = command.add_mutually_exclusive_group(required=True)
     group.add_argument(
         "--output",
-        type=Path,
+        type=folder_name,
         metavar="DIR",
         help="folder to write, made if missing; nothing in it is replaced",
     )
@@ -50,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         "revision": options.revision,
     }
     if options.sensitivity:
+        if options.float32_layers or options.no_balance:
+            raise SiglipError("--sensitivity writes nothing; leave --float32-layers and --no-balance out")
         from ..sensitivity import format_sensitivity, scan_sensitivity
 
         print_result(format_sensitivity(scan_sensitivity(options.model, **chosen)))

@@ -99,6 +99,10 @@ class LayoutView(Mapping[str, TensorEntry]):
             return np.stack(turned).astype(np.float32).sum(axis=0)
         return np.concatenate(turned)
 
+    def scales(self, name: str) -> np.ndarray:
+        """No other layout than that of transformers has any."""
+        raise CheckpointError(f"{self.source}: tensor {name} has no scales; quantise the original")
+
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32; see `Checkpoint.rows`."""
         for piece in self._recipes[name].pieces:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_runs import error_line, process, run
+from command_runs import process, run
 from PIL import Image
 from safetensors import safe_open
 
@@ -132,7 +132,7 @@ def test_a_command_without_a_model_takes_it_and_says_so(tmp_path, capsys):
     "command",
     [
         ["inspect"],
-        ["embed", "--text", "a lion", "--quiet", "--output", "t.npy"],
+        ["embed", "--text", "a lion", "--output", "t.npy"],
         ["similarity", LION, "--text", "a lion"],
     ],
     ids=lambda command: command[0],
@@ -140,7 +140,13 @@ def test_a_command_without_a_model_takes_it_and_says_so(tmp_path, capsys):
 def test_other_commands_have_it_as_its_default(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(*command) == 0
-    assert error_line(capsys).startswith('numpy-siglip: no --model named, so the bundled "emoji" answers')
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith('numpy-siglip: no --model named, so the bundled "emoji" answers')
+
+
+def test_quiet_is_quiet(tmp_path, capsys):
+    assert run("embed", "--text", "a lion", "--quiet", "--output", tmp_path / "t.npy") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_the_published_table_needs_no_model(capsys):

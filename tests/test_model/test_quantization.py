@@ -15,6 +15,7 @@ from numpy_siglip import (
     CheckpointError,
     ConfigError,
     Embedder,
+    ImageError,
     Siglip2VisionModel,
     SiglipModel,
     SiglipTextModel,
@@ -22,6 +23,7 @@ from numpy_siglip import (
 )
 from numpy_siglip.command_line import main
 from numpy_siglip.kernels.integer_product import PackedIntegers
+from numpy_siglip.kernels.packing import PackedLinear
 from numpy_siglip.quantization import METADATA_KEY, quantize_model
 from numpy_siglip.sensitivity import scan_sensitivity
 
@@ -259,3 +261,82 @@ def test_quantize_on_the_command_line(pair_folder, tmp_path, photos, capsys):
     arguments = ["quantize", str(pair_folder), "--output", str(tmp_path / "x"), "--images"]
     assert main([*arguments, str(tmp_path / "empty")]) == 2
     assert "no images" in capsys.readouterr().err
+
+
+def test_only_whole_maps_stay_float32(toy_folder, tmp_path):
+    """Queries, keys and values are one map, in a model that is quantised when loaded and in a folder."""
+    named = ["encoder.layers.0.self_attn.k_proj", "encoder.layers.1"]
+    quantize_model(toy_folder, tmp_path / "q", float32_layers=named)
+    before, after = (load_file(folder / "model.safetensors") for folder in (toy_folder, tmp_path / "q"))
+    for which in "qkv":
+        assert after[f"encoder.layers.0.self_attn.{which}_proj.weight"].dtype == np.float32
+    assert after["encoder.layers.0.self_attn.out_proj.weight"].dtype == np.int8
+    for name, tensor in before.items():
+        if "layers.1." in name:
+            np.testing.assert_array_equal(after[name], tensor, err_msg=name)  # neither rounded nor balanced
+    loaded = SiglipVisionModel.from_pretrained(toy_folder, dtype="int8", float32_layers=named)
+    assert isinstance(next(iter(loaded._weights.layers)).query_key_value, PackedLinear)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda scale: scale[:5], r"weight_scale has shape \(5,\); it must be \(33,\): quantise the model"),
+        (
+            lambda scale: scale * np.nan,
+            "weight_scale holds NaN, infinity or a negative number",
+        ),
+        (lambda scale: -scale, "which is no scale; quantise the model again"),
+    ],
+)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_scales_that_cannot_be(change, message, mixed, toy_folder, tmp_path):
+    quantize_model(toy_folder, tmp_path / "q")
+    file = tmp_path / "q" / "model.safetensors"
+    tensors, original = load_file(file), load_file(toy_folder / "model.safetensors")
+    projection = "encoder.layers.0.self_attn.k_proj.weight"
+    tensors[projection + "_scale"] = np.ascontiguousarray(change(tensors[projection + "_scale"]))
+    if mixed:
+        query = "encoder.layers.0.self_attn.q_proj.weight"
+        tensors[query] = original[query]
+        del tensors[query + "_scale"]
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match=message):
+        SiglipVisionModel.from_pretrained(tmp_path / "q")
+
+
+@pytest.mark.parametrize("name", ["layer_norm1.weight", "mlp.fc2.bias", "mlp.fc2.weight"])
+def test_what_is_not_finite_is_not_quantised(name, toy_folder, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(toy_folder, source)
+    tensors = load_file(source / "model.safetensors")
+    tensors[f"encoder.layers.1.{name}"].reshape(-1)[2] = np.nan
+    save_file(tensors, source / "model.safetensors")
+    with pytest.raises(CheckpointError, match=f"encoder.layers.1.{name} holds NaN or infinity"):
+        quantize_model(source, tmp_path / "q")
+    assert not (tmp_path / "q").exists()
+    with pytest.raises(CheckpointError, match=r"not finite|holds NaN"):
+        scan_sensitivity(source)
+
+
+def test_an_image_that_is_none_is_told_before_anything_is_written(toy_folder, photos, tmp_path):
+    (tmp_path / "images").mkdir()
+    shutil.copy(photos[0], tmp_path / "images")
+    (tmp_path / "images" / "z.png").write_text("no image")
+    with pytest.raises(ImageError, match=r"z\.png"):
+        quantize_model(toy_folder, tmp_path / "q", images=tmp_path / "images")
+    assert not (tmp_path / "q").exists()
+
+
+def test_what_cannot_be_done_with_a_quantised_model_is_told(toy_folder, tmp_path, capsys):
+    quantize_model(toy_folder, tmp_path / "q")
+    for command in (["convert", tmp_path / "q", tmp_path / "c"], ["validate", "--model", tmp_path / "q"],
+                    ["quantize", tmp_path / "q", "--sensitivity"]):  # fmt: skip
+        assert main([str(argument) for argument in command]) == 2
+        assert "quantised" in capsys.readouterr().err
+    assert main(["inspect", "--model", str(tmp_path / "q")]) == 0
+    assert "quantised             12 weights, in int8" in capsys.readouterr().out
+    (tmp_path / "none").mkdir()
+    for options in (["--images", tmp_path / "none"], ["--float32-layers", "x"], ["--no-balance"]):
+        assert main([str(word) for word in ("quantize", toy_folder, "--sensitivity", *options)]) == 2
+    assert "leave --float32-layers and --no-balance out" in capsys.readouterr().err
