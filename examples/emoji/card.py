@@ -31,8 +31,9 @@ apple", "crying face").
 
 It knows no photographs, no scenes, no writing and no flags. Larger pictures are shrunk, so small details
 are lost. Words that no emoji has in its name or keywords mean nothing to it, and neither do grammar and
-negation. Broad words ("sport", "food") often fit the wrong picture; names and plain keywords work. Pictures of
-people are drawings of emoji too; it says nothing about persons. Use a published SigLIP for anything of consequence.
+negation. Broad words ("sport", "food") often fit the wrong picture; names and plain keywords work. Pictures
+of people are drawings of emoji too; it says nothing about persons. Use a published SigLIP for anything of
+consequence.
 
 Probabilities follow the training, where one caption in {texts} was right. A drawing of another style may
 get a low probability for the right name, and still a far lower one for all others.
