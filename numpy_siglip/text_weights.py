@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .configuration import SiglipTextConfig
+from .errors import CheckpointError
 from .kernels.backend import Backend
 from .kernels.encoder_layer import LayerNormWeights
 from .tower_reader import TowerReader
@@ -121,7 +122,9 @@ def load_text_weights(checkpoint: Tensors, config: SiglipTextConfig, ops: Backen
         See `find_text_tensors`.
     """
     names = find_text_tensors(checkpoint, config)
-    checkpoint[names[_TABLE]].numpy_dtype  # noqa: B018  (refuses integers now, not when there is a text)
+    table = checkpoint[names[_TABLE]]  # what cannot be read is refused now, not when there is a text
+    if table.numpy_dtype == np.int8:
+        raise CheckpointError(f"{table.file}: tensor {table.name} has dtype I8; tables of tokens stay floats")
     read = TowerReader(checkpoint, names, ops)
     return TextWeights(
         token_embedding=TokenTable(read, _TABLE),

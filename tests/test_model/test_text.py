@@ -287,10 +287,11 @@ def test_a_file_that_is_changed_while_it_is_in_use_is_told(pair_folder, tmp_path
         model(np.ones((1, 16), int))
 
 
-def test_a_table_of_integers_is_refused_before_there_is_a_text(pair_folder, tmp_path):
+@pytest.mark.parametrize(("dtype", "name_of_dtype"), [(np.int32, "I32"), (np.int8, "I8")])
+def test_a_table_of_integers_is_refused_before_there_is_a_text(dtype, name_of_dtype, pair_folder, tmp_path):
     tensors = load_file(pair_folder / "model.safetensors")
     name = "text_model.embeddings.token_embedding.weight"
-    save_file({**tensors, name: tensors[name].astype(np.int32)}, tmp_path / "model.safetensors")
+    save_file({**tensors, name: tensors[name].astype(dtype)}, tmp_path / "model.safetensors")
     shutil.copy(pair_folder / "config.json", tmp_path)
-    with pytest.raises(CheckpointError, match=f"tensor {name} has dtype I32"):
+    with pytest.raises(CheckpointError, match=f"tensor {name} has dtype {name_of_dtype}"):
         SiglipTextModel.from_pretrained(tmp_path)
