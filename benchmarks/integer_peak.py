@@ -51,8 +51,8 @@ def _add_products(typing_context: Any, iterations: Any) -> Any:
     """Independent chains of the tile's own instruction."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from numpy_siglip.kernels.emission import FLOATS, INDEX, INTS
         from numpy_siglip.kernels.integer_tile_emission import emit_dot
+        from numpy_siglip.kernels.vector_emission import FLOATS, INDEX, INTS
 
         tile = tile_of_this_machine()
         chains = range(tile.rows * tile.vectors)
@@ -112,7 +112,7 @@ def _multiply_matrices(typing_context: Any, iterations: Any) -> Any:
     """Independent sums of the matrix unit."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from numpy_siglip.kernels.emission import BYTE, call_llvm
+        from numpy_siglip.kernels.vector_emission import BYTE, call_llvm
 
         if uses_matrix_unit():
             multiply = call_llvm(builder, "llvm.x86.tdpbusd", ir.VoidType(), BYTE, BYTE, BYTE)

@@ -6,7 +6,8 @@ Four decorators stand above the compiled half of an operation:
     @part          a function whose code is put in the place of every call of it in a kernel
     @routine       a longer function that kernels call
     @instruction   a function that becomes machine instructions of our own choice; what it does is
-                   its Python body, how it is emitted is a function of the same name in `emission`
+                   its Python body, how it is emitted is a function of the same name in the module
+                   beside it: instructions of `vector` are emitted by `vector_emission`
 
 All can be imported and decorated without Numba, which is loaded by the first call of a kernel.
 With ``NUMBA_DISABLE_JIT=1`` the Python bodies run as they stand.
@@ -37,14 +38,10 @@ from .matrix_unit import matrix_unit_is_granted
 _LOG = logging.getLogger("numpy_siglip")
 _LOCK = threading.RLock()
 KERNELS: list[Kernel] = []
-"""Every kernel of this package that has been imported."""
+"""Every kernel of this package that has been imported, from whatever subfolder."""
 
-_EMISSIONS = {
-    "tile": "tile_emission",
-    "integer_tile": "integer_tile_emission",
-    "matrix_tile": "matrix_tile_emission",
-}
-"""Files whose instructions are emitted elsewhere than in `emission`."""
+SOURCES = next(folder for folder in Path(__file__).parents if folder.name == "kernels")
+"""The folder of all operations, however deep in it this file lies."""
 
 
 def jit_is_disabled() -> bool:
@@ -98,7 +95,7 @@ class Kernel(Part):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function, inline=False)
-        if Path(function.__code__.co_filename).parent == Path(__file__).parent:
+        if SOURCES in Path(function.__code__.co_filename).parents:
             KERNELS.append(self)
 
     def _compile(self) -> Any:
@@ -130,17 +127,15 @@ class Instruction:
         functools.update_wrapper(self, function)
         self._function = function
         self._type: Any = None
-        self._emission = _EMISSIONS.get(function.__module__.rpartition(".")[2], "emission")
 
     @property
     def _numba_type_(self) -> Any:
         if self._type is None:
             from numba.core.registry import cpu_target
 
-            emission = importlib.import_module(f".{self._emission}", __package__)
-
+            emission = importlib.import_module(f"{self._function.__module__}_emission")
             context = cpu_target.typing_context
-            context.refresh()  # to let it know what `emission` has defined
+            context.refresh()  # to let it know what the emission has defined
             self._type = context.resolve_value_type(getattr(emission, self._function.__name__))
         return self._type
 
@@ -199,7 +194,7 @@ def routine(function: Callable[..., Any]) -> Part:
 
 
 def instruction(function: Callable[..., Any]) -> Instruction:
-    """Let a function of the same name in `emission` provide the machine code.
+    """Let a function of the same name, in the module whose name adds ``_emission``, provide the machine code.
 
     Examples
     --------
@@ -213,7 +208,7 @@ def instruction(function: Callable[..., Any]) -> Instruction:
 
 @functools.cache
 def source_digest() -> str:
-    """Digest of the source of every operation, part of the name of compiled code.
+    """Digest of every source file of this package, in subfolders too; part of the name of compiled code.
 
     Examples
     --------
@@ -221,8 +216,8 @@ def source_digest() -> str:
     16
     """
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
+    for file in sorted(SOURCES.rglob("*.py")):
+        digest.update(str(file.relative_to(SOURCES)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .addresses import table_of
 from .cost import Cost, float32_traffic
 from .encoder_layer import (
     EncoderLayerWeights,
@@ -38,7 +39,6 @@ from .encoder_layer import (
     encoder_layer_cost,
     encoder_layer_reference,
 )
-from .layer_kernel import table_of
 from .runtime import Runtime
 
 

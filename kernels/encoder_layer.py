@@ -32,10 +32,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .addresses import table_of
 from .attention import attention, attention_cost, attention_reference
 from .cost import Cost, float32_traffic
 from .integer_product import PackedIntegers
-from .layer_kernel import layer_operands, run_layers, table_of
+from .layer_kernel import layer_operands, run_layers
 from .layer_norm import layer_norm, layer_norm_cost, layer_norm_reference
 from .linear import linear, linear_cost, linear_reference
 from .quantized_layer_kernel import quantized_layer_operands, run_quantized_layers

@@ -12,11 +12,11 @@ from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
 
-from .emission import BYTE, FLOATS, INTS, VECTOR, address_of, call_llvm, emit_load, shuffle
 from .integer_tile import WORD, processor_features
 from .tile import tile_of_this_machine
 from .tile_emission import define_tile
 from .vector import LANES
+from .vector_emission import BYTE, FLOATS, INTS, VECTOR, address_of, call_llvm, emit_load, shuffle
 
 _INT, _SHORT = ir.IntType(32), ir.IntType(16)
 _FIRST_LLVM_WITH_BYTES = 22

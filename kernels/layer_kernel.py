@@ -1,20 +1,20 @@
 """The compiled layers of `encoder` and `encoder_layer`: every operation between two calls from Python.
 
-Weights of all layers are known to the kernel as a table of addresses, since a tuple of arrays would be
-compiled anew for every depth. Whoever makes a table keeps the arrays alive.
+Weights of all layers are known to the kernel as a table of addresses; see `addresses`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .activations import IDENTITY, activation_code
+from .addresses import array_at
 from .attention_packing import HeadStrides, pack_keys_and_values
 from .attention_product import attend
-from .compilation import instruction, kernel, part, routine
+from .compilation import kernel, part, routine
 from .layer_norm import normalise_rows
 from .layer_plan import LayerPlan, cut_into_pieces, plan_layer
 from .matrix_product import multiply
@@ -70,29 +70,6 @@ def layer_operands(weights: Any) -> LayerOperands:
     )
 
 
-def table_of(layers: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Where the arrays of each layer lie, and how long they are: (layers, arrays of one, 2).
-
-    Examples
-    --------
-    >>> table_of([LayerOperands(*[np.ones(3, np.float32)] * 12)])[0, 0, 1].item()
-    3
-    """
-    return np.array(
-        [[(array.__array_interface__["data"][0], array.size) for array in layer] for layer in layers],
-        np.int64,
-    )
-
-
-@instruction
-def array_at(address: int, size: int) -> np.ndarray:
-    """A flat float32 array of what lies at an address."""
-    import ctypes
-
-    memory: Any = (ctypes.c_float * int(size)).from_address(int(address))
-    return np.frombuffer(memory, np.float32)
-
-
 class Program(NamedTuple):
     """One way to compute a layer."""
 
@@ -108,6 +85,7 @@ def run_layers(
 
     Examples
     --------
+    >>> from numpy_siglip.kernels.addresses import table_of
     >>> from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
     >>> runtime = Runtime(threads=1)
     >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
@@ -143,6 +121,7 @@ def run_program(
 
     Examples
     --------
+    >>> from numpy_siglip.kernels.addresses import table_of
     >>> from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
     >>> runtime = Runtime(threads=1)
     >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}

@@ -10,10 +10,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .cost import FLOAT32_BYTES
-from .emission import BYTE, INDEX, address_of, call_llvm, emit_prefetch
 from .matrix_tile import MATRIX, STEP, uses_matrix_unit
 from .tile import BLOCK
 from .vector import LANES
+from .vector_emission import BYTE, INDEX, address_of, call_llvm, emit_prefetch
 
 _REGISTERS, _ROWS, _ROW_BYTES = 8, 16, 64
 _SUMS, _LEFT, _RIGHT = (0, 1, 2, 3), (4, 5), (6, 7)

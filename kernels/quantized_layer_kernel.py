@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .activations import IDENTITY
+from .addresses import array_at
 from .attention_packing import HeadStrides, pack_keys_and_values
 from .attention_product import attend
 from .compilation import kernel, part, routine
 from .integer_product import PackedIntegers, multiply_integers
 from .integer_tile import ZERO_POINT
-from .layer_kernel import KERNELS_OF_IMAGES, Program, array_at, run_program
+from .layer_kernel import KERNELS_OF_IMAGES, Program, run_program
 from .layer_norm import normalise_row
 from .packing import row_place
 from .quantization import quantize, quantize_row
@@ -76,7 +77,7 @@ def run_quantized_layers(
 
     Examples
     --------
-    >>> from numpy_siglip.kernels.layer_kernel import table_of
+    >>> from numpy_siglip.kernels.addresses import table_of
     >>> from numpy_siglip.kernels.sampling import Sampler, quantized_encoder_layer_operands
     >>> runtime = Runtime(threads=1)
     >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}

@@ -15,7 +15,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .emission import (
+from .tile import BLOCK, Tile, tile_of_this_machine
+from .vector import LANES
+from .vector_emission import (
     BIT,
     FLOATS,
     INDEX,
@@ -26,8 +28,6 @@ from .emission import (
     emit_spread,
     emit_store,
 )
-from .tile import BLOCK, Tile, tile_of_this_machine
-from .vector import LANES
 
 
 def define_tile(shape: Callable[[], Tile], multiply_add: Callable[..., Any]) -> Any:

@@ -11,7 +11,7 @@ below leaves its rounding to the compiler, so a kernel gives the same bits on al
 
 Vectors add, subtract, multiply, divide and compare with ``+ - * / < >``, with one another and with
 float32 scalars, which stand for 16 equal lanes. The functions below do the rest; their bodies say what
-they do in NumPy (and are what runs where compilation is disabled), `emission` says in which machine
+they do in NumPy (and are what runs where compilation is disabled), `vector_emission` says in which machine
 instructions. Indices count elements, not vectors, and nothing checks them: kernels are called through
 functions that do. Constants have to be ``np.float32``, for a Python float would turn everything to float64.
 """

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .classification import SiglipForImageClassification
     from .configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from .text import SiglipTextModel
     from .tokenizer import SiglipTokenizer
     from .vision import SiglipVisionModel
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "BaseModelOutputWithPooling": "outputs",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+
+PACKAGE = Path(str(import_module(__name__.partition(".")[0]).__file__)).parent
+"""The folder of this package, wherever in it this file lies."""
 
 BUNDLED_MODEL = "emoji"
 """Its short name, good wherever a model is named. A folder of that name is ``./emoji``."""
@@ -27,4 +31,4 @@ def bundled_folder(model: object) -> Path | None:
     >>> bundled_folder("emoji").name, bundled_folder("./emoji")
     ('emoji', None)
     """
-    return Path(__file__).with_name(BUNDLED_MODEL) if model == BUNDLED_MODEL else None
+    return PACKAGE / BUNDLED_MODEL if model == BUNDLED_MODEL else None

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
-from . import __version__
 from .commands import classify, convert, embed, inspect, quantize, validate, visualize, warmup
 from .commands.arguments import settle_model
 from .commands.output import ERROR, INTERRUPTED, SUCCESS, drop_output
 from .errors import SiglipError
 from .progress import on_one_line, write_line
+from .version import __version__
 
 _MEMORY_ADVICE = "embed fewer images at a time (--batch-size), or look for a wrong size in the model's files"
 

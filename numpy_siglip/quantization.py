@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__
 from .backends import choose_backend
 from .balancing import Balance, balance_layer
 from .calibration import Calibration, calibrate, drawn_images
@@ -27,6 +26,7 @@ from .images import find_images
 from .kernels.backend import DEFAULT_BACKEND, Backend
 from .quantization_report import Quantization, measure_accuracy
 from .tower_weights import require_layers, stays_float
+from .version import __version__
 from .vision_kinds import VisionModel, open_vision_model
 
 METADATA_KEY = "numpy_siglip.quantization"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import configparser
+import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,7 @@ KERNELS = REPOSITORY / "kernels"
 # The way of the data: a module may import from its own rank only what stands to its left, and
 # anything from the ranks above.
 ORDER = [
-    ["bundled", "errors", "outputs", "trace", "progress", "atomic_write"],
+    ["version", "bundled", "errors", "outputs", "trace", "progress", "atomic_write"],
     ["checks"],
     ["json_file", "images"],
     ["hub", "npz_file", "canonical_text", "backends"],
@@ -74,7 +76,7 @@ def _imports(file: Path) -> list[tuple[int, str]]:
     return found
 
 
-@pytest.mark.parametrize("file", sorted(KERNELS.glob("*.py")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(KERNELS.rglob("*.py")), ids=lambda file: file.name)
 def test_kernels_import_only_one_another(file):
     allowed = {"numpy", *sys.stdlib_module_names}
     if file.stem.endswith(("emission", "tile")) or file.name in ("compilation.py", "backend.py"):
@@ -109,10 +111,44 @@ def test_imports_go_one_way(module):
         assert level < 2 + len(folders)
 
 
-@pytest.mark.parametrize("folder", [PACKAGE, KERNELS, PACKAGE / "commands", PACKAGE / "layouts"])
+def _files_below(folder: Path) -> list[Path]:
+    """All source files of a folder and of its folders; that there are none is an error."""
+    files = sorted(folder.rglob("*.py"))
+    assert files, f"no source files in {folder}"
+    return files
+
+
+def test_nobody_imports_the_package_itself():
+    """Its `__init__` imports from everywhere; the version stands in a file of its own."""
+    for file in _files_below(PACKAGE):
+        depth = len(file.relative_to(PACKAGE).parts)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == depth and file.name != "__init__.py":
+                names = [alias.name for alias in node.names]
+                assert node.module or all((PACKAGE / name).is_dir() for name in names), f"{file}: {names}"
+
+
+def test_the_version_is_the_same_everywhere():
+    import numpy_siglip
+    from numpy_siglip.version import __version__
+
+    assert numpy_siglip.__version__ == __version__ == importlib.metadata.version("numpy-siglip")
+
+
+def test_every_folder_is_installed():
+    settings = configparser.ConfigParser()
+    settings.read(REPOSITORY / "setup.cfg")
+    found = {"numpy_siglip.kernels"}
+    for top, name in ((PACKAGE, "numpy_siglip"), (KERNELS, "numpy_siglip.kernels")):
+        for file in _files_below(top):
+            found.add(".".join([name, *file.relative_to(top).parts[:-1]]))
+    assert set(settings["options"]["packages"].split()) == found
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, KERNELS])
 def test_nobody_imports_torch_or_transformers_at_the_top(folder):
     allowed_inside_functions = {"transformers_peer.py", "validation.py"}
-    for file in folder.glob("*.py"):
+    for file in _files_below(folder):
         heavy = {m.partition(".")[0] for _, m in _imports(file)} & {"torch", "transformers"}
         assert not heavy or file.name in allowed_inside_functions
         top = [

@@ -66,11 +66,18 @@ def test_ci_runs_the_readmes_test_command():
 def test_files_it_names_exist():
     for name in re.findall(r"\]\(([\w./]+)\)", README):
         assert (REPOSITORY / name).exists(), name
-    for name in re.findall(r"`(numpy_siglip/\w+\.py)`", README):
+    for name in re.findall(
+        r"`((?:numpy_siglip|kernels|benchmarks|examples|tests)/[\w/]+(?:\.\w+)?)`", README
+    ):
         assert (REPOSITORY / name).exists(), name
+
+
+def test_the_readme_of_kernels_lists_every_file():
     kernels = (REPOSITORY / "kernels" / "README.md").read_text()
-    listed = set(re.findall(r"^\| `(\w+\.py)`", kernels, flags=re.MULTILINE))
-    assert listed == {file.name for file in (REPOSITORY / "kernels").glob("*.py")} - {"__init__.py"}
+    listed = re.findall(r"^\| `([\w/]+\.py)`", kernels, flags=re.MULTILINE)
+    files = [file for file in (REPOSITORY / "kernels").rglob("*.py") if file.name != "__init__.py"]
+    assert files
+    assert sorted(listed) == sorted(str(file.relative_to(REPOSITORY / "kernels")) for file in files)
 
 
 def test_commands_it_names_exist():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from typing import Any
 
 import numpy as np
 import oracle
 import pytest
 from comparison import assert_close
+from modules import modules_below
 
 import numpy_siglip.kernels
 from numpy_siglip.kernels.activations import ACTIVATIONS
@@ -117,8 +117,8 @@ def test_memory_order_of_operands_does_not_matter(op, shape):
 def test_every_reference_and_cost_is_registered():
     """An operation that is not in the registry would be neither checked nor timed."""
     found = {}
-    for module_info in pkgutil.iter_modules(numpy_siglip.kernels.__path__):
-        module = importlib.import_module(f"numpy_siglip.kernels.{module_info.name}")
+    for module_name in modules_below(numpy_siglip.kernels):
+        module = importlib.import_module(module_name)
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and name.endswith(("_reference", "_cost")):
                 found[name] = function

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -185,3 +187,15 @@ def test_the_sample_names_what_it_shows():
     rows = -(-len(sample["names"]) // sample["columns"])
     with Image.open(FOLDER / "sample.png") as sheet:
         assert sheet.size == (sample["columns"] * sample["side"], rows * sample["side"])
+
+
+def test_it_is_found_from_wherever_the_file_that_finds_it_lies(monkeypatch):
+    """The same source, loaded as a module of a folder in a folder of the package."""
+    from numpy_siglip import bundled
+
+    name = "numpy_siglip.some.folder.bundled"
+    moved = ModuleType(name)
+    moved.__file__ = str(FOLDER.parent / "some" / "folder" / "bundled.py")
+    monkeypatch.setitem(sys.modules, name, moved)
+    exec(compile(Path(bundled.__file__).read_text(), moved.__file__, "exec"), vars(moved))
+    assert moved.bundled_folder("emoji") == FOLDER

@@ -1,4 +1,4 @@
-"""The machine code of the instructions: LLVM's vector instructions, 16 lanes wide.
+"""The machine code of the instructions in `vector`: LLVM's vector instructions, 16 lanes wide.
 
 Only compiled code imports this file. LLVM cuts a vector of 16 lanes into whatever registers the
 processor has. Three things are kept away from it, so that bits do not depend on the processor: there are no
@@ -16,14 +16,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
-from numba.np.arrayobj import make_array, populate_array
 
-from .cost import FLOAT32_BYTES
 from .vector import LANES
 
-_FLOAT, _INT, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
+FLOAT, _INT, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(1)
 INDEX, BYTE = ir.IntType(64), ir.IntType(8)
-FLOATS, INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+FLOATS, INTS = ir.VectorType(FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
 class _LanesType(types.Type):
@@ -70,26 +68,6 @@ def shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
 def address_of(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
     """Address of an element of a flat float32 array."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
-
-
-@intrinsic
-def array_at(typing_context: Any, address: Any, size: Any) -> Any:
-    kind = types.Array(types.float32, 1, "C")
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place, count = arguments
-        array = make_array(kind)(context, builder)
-        populate_array(
-            array,
-            data=builder.inttoptr(place, _FLOAT.as_pointer()),
-            shape=[count],
-            strides=[ir.Constant(INDEX, FLOAT32_BYTES)],
-            itemsize=ir.Constant(INDEX, FLOAT32_BYTES),
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return kind(types.intp, types.intp), code
 
 
 def emit_load(builder: Any, address: Any) -> Any:
@@ -300,35 +278,3 @@ def _larger(builder: Any, a: Any, b: Any) -> Any:
 
 sum_lanes = _reduction(lambda builder, a, b: builder.fadd(a, b))
 max_lanes = _reduction(_larger)
-
-
-# ------------------------------------------------------------------------------- threads and counters
-
-
-@intrinsic
-def add_to_counter(typing_context: Any, counters: Any, index: Any, amount: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, place, amount = arguments
-        address = address_of(context, builder, signature.args[0], array, place)
-        return builder.atomic_rmw("add", address, amount, "acq_rel")
-
-    return types.int64(counters, types.intp, types.int64), code
-
-
-@intrinsic
-def read_counter(typing_context: Any, counters: Any, index: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address = address_of(context, builder, signature.args[0], *arguments)
-        return builder.load_atomic(address, "acquire", 8)
-
-    return types.int64(counters, types.intp), code
-
-
-@intrinsic
-def pause(typing_context: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if context.codegen().magic_tuple()[0].startswith("x86_64"):
-            builder.call(call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType()), [])
-        return context.get_dummy_value()
-
-    return types.void(), code
