@@ -29,7 +29,7 @@ from worker_process import ContestantError, WorkerProcess
 
 import numpy_siglip
 from numpy_siglip.commands.arguments import positive_number
-from numpy_siglip.kernels.threads import available_threads
+from numpy_siglip.kernels.machine.threads import available_threads
 
 SHIPPED = Path(numpy_siglip.__file__).parent / "emoji"
 _WORKER = Path(__file__).parent / "accuracy_contestants.py"

@@ -21,19 +21,19 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from numpy_siglip.kernels.compilation import kernel
-from numpy_siglip.kernels.integer_product import (
+from numpy_siglip.kernels.machine.compilation import kernel
+from numpy_siglip.kernels.machine.runtime import NOTHING, Runtime
+from numpy_siglip.kernels.machine.threads import counters_of_a_kernel, finish_task, next_task, wait_for_tasks
+from numpy_siglip.kernels.machine.vector import LANES
+from numpy_siglip.kernels.products.integer_product import (
     PackedIntegers,
     multiply_integers,
     pack_integers,
     plan_integer_product,
 )
-from numpy_siglip.kernels.matrix_product import Plan
-from numpy_siglip.kernels.matrix_tile import close_matrix_unit, open_matrix_unit, uses_matrix_unit
-from numpy_siglip.kernels.runtime import NOTHING, Runtime
-from numpy_siglip.kernels.threads import counters_of_a_kernel, finish_task, next_task, wait_for_tasks
-from numpy_siglip.kernels.tile import tile_of_this_machine
-from numpy_siglip.kernels.vector import LANES
+from numpy_siglip.kernels.products.matrix_product import Plan
+from numpy_siglip.kernels.tiles.matrix_tile import close_matrix_unit, open_matrix_unit, uses_matrix_unit
+from numpy_siglip.kernels.tiles.tile import tile_of_this_machine
 
 _ITERATIONS, _UNROLLED, _PIECES = 20_000, 4, 8
 _ROUNDS, _CALLS, _REPEATS = 20, 3, 10
@@ -51,8 +51,8 @@ def _add_products(typing_context: Any, iterations: Any) -> Any:
     """Independent chains of the tile's own instruction."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from numpy_siglip.kernels.integer_tile_emission import emit_dot
-        from numpy_siglip.kernels.vector_emission import FLOATS, INDEX, INTS
+        from numpy_siglip.kernels.machine.vector_emission import FLOATS, INDEX, INTS
+        from numpy_siglip.kernels.tiles.integer_tile_emission import emit_dot
 
         tile = tile_of_this_machine()
         chains = range(tile.rows * tile.vectors)
@@ -112,7 +112,7 @@ def _multiply_matrices(typing_context: Any, iterations: Any) -> Any:
     """Independent sums of the matrix unit."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from numpy_siglip.kernels.vector_emission import BYTE, call_llvm
+        from numpy_siglip.kernels.machine.vector_emission import BYTE, call_llvm
 
         if uses_matrix_unit():
             multiply = call_llvm(builder, "llvm.x86.tdpbusd", ir.VoidType(), BYTE, BYTE, BYTE)

@@ -30,7 +30,7 @@ from runners import ONNX_FILE, RUNNERS, Ours
 from worker import pixels_file
 
 from numpy_siglip.atomic_write import check_writable
-from numpy_siglip.kernels.threads import available_threads
+from numpy_siglip.kernels.machine.threads import available_threads
 from numpy_siglip.vision_cost import total_cost, vision_costs
 
 MODELS = ("base-patch16-224", "base-patch16-384", "base-patch16-512", "so400m-patch14-384")

@@ -24,9 +24,9 @@ from typing import Any, TextIO
 import numpy as np
 from worker import answer_channel
 
-from numpy_siglip.kernels.registry import OPS
-from numpy_siglip.kernels.runtime import Runtime
-from numpy_siglip.kernels.sampling import Sampler
+from numpy_siglip.kernels.catalogue.registry import OPS
+from numpy_siglip.kernels.catalogue.sampling import Sampler
+from numpy_siglip.kernels.machine.runtime import Runtime
 
 _WARM_UP, _TURN = 0.1, 0.05
 """Seconds of calls that do not count, in which threads find their processors again after a pause, and

@@ -30,8 +30,8 @@ from report import operations_table, operations_tables
 from result_files import RESULTS, write_results
 from worker_process import WorkerProcess
 
-from numpy_siglip.kernels.registry import OPS, Op
-from numpy_siglip.kernels.threads import available_threads
+from numpy_siglip.kernels.catalogue.registry import OPS, Op
+from numpy_siglip.kernels.machine.threads import available_threads
 
 DEFAULT_ROUNDS = 7
 TOLERANCE = 1e-5
@@ -160,8 +160,8 @@ def _worker(kind: str, threads: int) -> WorkerProcess:
 def _compile_seconds() -> float:
     """Time to compile every kernel, in a process that finds nothing on disk."""
     code = (
-        "from numpy_siglip.kernels.runtime import Runtime\n"
-        "from numpy_siglip.kernels.warmup import warm_up\n"
+        "from numpy_siglip.kernels.machine.runtime import Runtime\n"
+        "from numpy_siglip.kernels.catalogue.warmup import warm_up\n"
         "print(warm_up(Runtime()).seconds)"
     )
     with tempfile.TemporaryDirectory() as folder:

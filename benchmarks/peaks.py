@@ -22,11 +22,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from numpy_siglip.kernels.compilation import kernel
-from numpy_siglip.kernels.runtime import Runtime
-from numpy_siglip.kernels.threads import finish_task, next_task, wait_for_tasks
-from numpy_siglip.kernels.tile import tile_of_this_machine
-from numpy_siglip.kernels.vector import LANES, load, store
+from numpy_siglip.kernels.machine.compilation import kernel
+from numpy_siglip.kernels.machine.runtime import Runtime
+from numpy_siglip.kernels.machine.threads import finish_task, next_task, wait_for_tasks
+from numpy_siglip.kernels.machine.vector import LANES, load, store
+from numpy_siglip.kernels.tiles.tile import tile_of_this_machine
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INDEX = ir.IntType(64)

@@ -34,7 +34,7 @@ from worker import pixels_file
 
 from numpy_siglip import SiglipImageProcessor
 from numpy_siglip.calibration import drawn_images
-from numpy_siglip.kernels.threads import available_threads
+from numpy_siglip.kernels.machine.threads import available_threads
 
 _HERE = Path(__file__).parent
 _PAUSE = 0.1

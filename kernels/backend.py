@@ -13,30 +13,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .activations import activation, activation_reference
-from .attention import attention, attention_reference
-from .attention_pooling import (
+from .attention.attention import attention, attention_reference
+from .attention.attention_pooling import (
     attention_pooling,
     attention_pooling_reference,
     fold_attention_pooling,
     prepare_attention_pooling_reference,
 )
-from .encoder import PackedEncoder, encoder, encoder_reference, prepare_encoder_reference
-from .encoder_layer import encoder_layer, encoder_layer_reference
-from .integer_product import pack_integers
-from .l2_normalize import l2_normalize, l2_normalize_reference
-from .layer_norm import layer_norm, layer_norm_reference
-from .linear import linear, linear_reference, prepare_linear_reference
-from .mean_pooling import mean_pooling, mean_pooling_reference
-from .packing import pack_linear
-from .patch_embedding import patch_embedding, patch_embedding_reference
-from .position_embedding import position_embedding, position_embedding_reference
-from .quantization import quantize_rows, quantize_rows_reference
-from .quantized_linear import prepare_quantized_linear_reference
-from .runtime import Runtime
-from .sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
-from .similarity import similarity, similarity_reference
-from .token_embedding import token_embedding, token_embedding_reference
+from .inputs.patch_embedding import patch_embedding, patch_embedding_reference
+from .inputs.position_embedding import position_embedding, position_embedding_reference
+from .inputs.token_embedding import token_embedding, token_embedding_reference
+from .layers.encoder import PackedEncoder, encoder, encoder_reference, prepare_encoder_reference
+from .layers.encoder_layer import encoder_layer, encoder_layer_reference
+from .machine.compilation import require_numba
+from .machine.runtime import Runtime
+from .products.integer_product import pack_integers
+from .products.linear import linear, linear_reference, prepare_linear_reference
+from .products.quantized_linear import prepare_quantized_linear_reference
+from .products.similarity import similarity, similarity_reference
+from .rows.activations import activation, activation_reference
+from .rows.l2_normalize import l2_normalize, l2_normalize_reference
+from .rows.layer_norm import layer_norm, layer_norm_reference
+from .rows.mean_pooling import mean_pooling, mean_pooling_reference
+from .rows.quantization import quantize_rows, quantize_rows_reference
+from .rows.sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
+from .tiles.packing import pack_linear
 
 Attended = tuple[np.ndarray, "np.ndarray | None"]
 
@@ -143,8 +144,7 @@ def numba_backend(threads: int | None = None) -> Backend:
     >>> numba_backend(threads=1).threads
     1
     """
-    import numba  # noqa: F401  (so that its absence is told before any work is done)
-
+    require_numba()  # so that its absence is told before any work is done
     runtime = Runtime(threads)
     return Backend(
         name="numba",

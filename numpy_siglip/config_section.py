@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .checks import check_integer, check_mapping, is_finite, shown
 from .errors import ConfigError
-from .kernels.activations import ACTIVATIONS
+from .kernels.rows.activations import ACTIVATIONS
 
 CONFIG_FILE = "config.json"
 FULL_MODEL_TYPE = "siglip"

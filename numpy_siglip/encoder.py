@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .kernels.backend import Backend
-from .kernels.encoder_layer import EncoderLayerWeights
+from .kernels.layers.encoder_layer import EncoderLayerWeights
 from .trace import Stage, layer_path
 
 

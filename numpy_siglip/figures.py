@@ -22,7 +22,7 @@ from .figure_layout import (
     show_patches,
     tiled,
 )
-from .kernels.l2_normalize import l2_normalize_reference
+from .kernels.rows.l2_normalize import l2_normalize_reference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -37,7 +37,7 @@ class Siglip2VisionConfig(ConfigSection):
     patch_size : int
         Side of a patch in pixels. A pair of equal numbers is accepted.
     hidden_act : str
-        Activation inside the MLP, a name from `numpy_siglip.kernels.activations`.
+        Activation inside the MLP, a name from `numpy_siglip.kernels.rows.activations`.
     layer_norm_eps : float
     attention_dropout : float
         Kept for round trips; inference drops nothing.

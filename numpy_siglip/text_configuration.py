@@ -32,7 +32,7 @@ class SiglipTextConfig(ConfigSection):
     max_position_embeddings : int
         Tokens of every text, to which it is padded or cut.
     hidden_act : str
-        Activation inside the MLP, a name from `numpy_siglip.kernels.activations`.
+        Activation inside the MLP, a name from `numpy_siglip.kernels.rows.activations`.
     layer_norm_eps : float
     attention_dropout : float
         Kept for round trips; inference drops nothing.

@@ -9,7 +9,7 @@ import numpy as np
 from .configuration import SiglipTextConfig
 from .errors import CheckpointError
 from .kernels.backend import Backend
-from .kernels.encoder_layer import LayerNormWeights
+from .kernels.layers.encoder_layer import LayerNormWeights
 from .tower_reader import TowerReader
 from .tower_weights import (
     Shapes,

@@ -9,8 +9,8 @@ import numpy as np
 
 from .errors import CheckpointError
 from .kernels.backend import Backend
-from .kernels.encoder_layer import EncoderLayerWeights, LayerNormWeights
-from .kernels.linear import LinearWeights
+from .kernels.layers.encoder_layer import EncoderLayerWeights, LayerNormWeights
+from .kernels.products.linear import LinearWeights
 from .tower_weights import Tensors, require_layers, stays_float
 
 

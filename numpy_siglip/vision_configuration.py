@@ -32,7 +32,7 @@ class SiglipVisionConfig(ConfigSection):
     patch_size : int
         Side of a patch in pixels. A remainder at the right and bottom edge is not looked at.
     hidden_act : str
-        Activation inside the MLP, a name from `numpy_siglip.kernels.activations`.
+        Activation inside the MLP, a name from `numpy_siglip.kernels.rows.activations`.
     layer_norm_eps : float
     attention_dropout : float
         Kept for round trips; inference drops nothing.

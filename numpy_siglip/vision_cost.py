@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .kernels.attention import attention_cost
-from .kernels.attention_pooling import attention_pooling_cost
+from .kernels.attention.attention import attention_cost
+from .kernels.attention.attention_pooling import attention_pooling_cost
 from .kernels.cost import Cost
-from .kernels.layer_norm import layer_norm_cost
-from .kernels.linear import linear_cost
-from .kernels.patch_embedding import patch_embedding_cost
+from .kernels.inputs.patch_embedding import patch_embedding_cost
+from .kernels.products.linear import linear_cost
+from .kernels.rows.layer_norm import layer_norm_cost
 from .naflex_configuration import VisionConfig
 
 

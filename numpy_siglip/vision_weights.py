@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .kernels.backend import Backend
-from .kernels.encoder_layer import LayerNormWeights
+from .kernels.layers.encoder_layer import LayerNormWeights
 from .naflex_configuration import Siglip2VisionConfig, VisionConfig
 from .tower_reader import TowerReader
 from .tower_weights import (

@@ -20,8 +20,8 @@ def run(options: argparse.Namespace) -> int:
     from ..backends import choose_backend
 
     choose_backend("numba", None)  # tells it in our words if Numba is missing
-    from ..kernels.runtime import Runtime
-    from ..kernels.warmup import warm_up
+    from ..kernels.catalogue.warmup import warm_up
+    from ..kernels.machine.runtime import Runtime
 
     warmup = warm_up(Runtime())
     place = f"kept in {warmup.kept_in}" if warmup.kept_in else "not kept: there is no place for them on disk"

@@ -9,24 +9,24 @@ from comparison import assert_close
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
-from numpy_siglip.kernels.activations import ACTIVATIONS, activation_reference
-from numpy_siglip.kernels.attention import attention_reference
-from numpy_siglip.kernels.attention_pooling import (
+from numpy_siglip.kernels.attention.attention import attention_reference
+from numpy_siglip.kernels.attention.attention_pooling import (
     attention_pooling_reference,
     prepare_attention_pooling_reference,
 )
-from numpy_siglip.kernels.gelu import gelu_exact_reference, gelu_tanh_reference
-from numpy_siglip.kernels.image_to_patches import image_to_patches_reference
-from numpy_siglip.kernels.l2_normalize import l2_normalize_reference
-from numpy_siglip.kernels.layer_norm import layer_norm_reference
-from numpy_siglip.kernels.linear import LinearWeights, linear_reference
-from numpy_siglip.kernels.patch_embedding import patch_embedding_reference
-from numpy_siglip.kernels.position_embedding import position_embedding_reference
-from numpy_siglip.kernels.resampling import INTERPOLATIONS, resize_matrix, resize_taps
-from numpy_siglip.kernels.sigmoid_loss import sigmoid_loss_reference
-from numpy_siglip.kernels.similarity import similarity_reference
-from numpy_siglip.kernels.softmax import softmax_reference
-from numpy_siglip.kernels.token_embedding import token_embedding_reference
+from numpy_siglip.kernels.inputs.image_to_patches import image_to_patches_reference
+from numpy_siglip.kernels.inputs.patch_embedding import patch_embedding_reference
+from numpy_siglip.kernels.inputs.position_embedding import position_embedding_reference
+from numpy_siglip.kernels.inputs.resampling import INTERPOLATIONS, resize_matrix, resize_taps
+from numpy_siglip.kernels.inputs.token_embedding import token_embedding_reference
+from numpy_siglip.kernels.products.linear import LinearWeights, linear_reference
+from numpy_siglip.kernels.products.similarity import similarity_reference
+from numpy_siglip.kernels.rows.activations import ACTIVATIONS, activation_reference
+from numpy_siglip.kernels.rows.gelu import gelu_exact_reference, gelu_tanh_reference
+from numpy_siglip.kernels.rows.l2_normalize import l2_normalize_reference
+from numpy_siglip.kernels.rows.layer_norm import layer_norm_reference
+from numpy_siglip.kernels.rows.sigmoid_loss import sigmoid_loss_reference
+from numpy_siglip.kernels.rows.softmax import softmax_reference
 
 EXACT = 1e-12
 

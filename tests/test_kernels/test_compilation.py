@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from numpy_siglip.kernels.compilation import KERNELS, kernel
+from numpy_siglip.kernels.machine.compilation import KERNELS, kernel
 
 REPOSITORY = Path(__file__).parents[2]
 
 # A kernel and an instruction two folders further down.
 OPERATION = """
-from ...compilation import instruction, kernel
+from ...machine.compilation import instruction, kernel
 
 @instruction
 def tripled(x):
@@ -74,7 +74,7 @@ def _run(code: str, package: Path) -> str:
     return answer
 
 
-DIGEST = "from numpy_siglip.kernels.compilation import source_digest; print(source_digest())"
+DIGEST = "from numpy_siglip.kernels.machine.compilation import source_digest; print(source_digest())"
 TRIPLE = "from numpy_siglip.kernels.deep.deeper.triple import triple; "
 
 
@@ -101,7 +101,7 @@ def test_an_edit_in_a_folder_makes_its_code_stale(package):
 
 
 def test_kernels_in_folders_are_known_and_those_of_others_are_not(package):
-    known = f"from numpy_siglip.kernels.compilation import KERNELS; {TRIPLE}print(triple in KERNELS)"
+    known = f"from numpy_siglip.kernels.machine.compilation import KERNELS; {TRIPLE}print(triple in KERNELS)"
     assert _run(known, package) == "True"
 
     @kernel

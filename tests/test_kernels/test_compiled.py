@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 from comparison import assert_close
 
-from numpy_siglip.kernels.activations import _CODES, ACTIVATIONS, activation, activation_reference
-from numpy_siglip.kernels.attention import attention, attention_reference
-from numpy_siglip.kernels.attention_pooling import attention_pooling, fold_attention_pooling
-from numpy_siglip.kernels.encoder_layer import encoder_layer
-from numpy_siglip.kernels.layer_norm import layer_norm
-from numpy_siglip.kernels.linear import LinearWeights, linear, linear_reference
-from numpy_siglip.kernels.matrix_product import plan_product
-from numpy_siglip.kernels.packing import pack_linear
-from numpy_siglip.kernels.position_embedding import position_embedding
-from numpy_siglip.kernels.registry import OPS
-from numpy_siglip.kernels.runtime import Runtime
-from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands
-from numpy_siglip.kernels.tile import AVX2, AVX512, PORTABLE, Tile, multiply_tile, tile_of_this_machine
-from numpy_siglip.kernels.token_embedding import token_embedding
+from numpy_siglip.kernels.attention.attention import attention, attention_reference
+from numpy_siglip.kernels.attention.attention_pooling import (
+    attention_pooling,
+    fold_attention_pooling,
+)
+from numpy_siglip.kernels.catalogue.registry import OPS
+from numpy_siglip.kernels.catalogue.sampling import Sampler, encoder_layer_operands
+from numpy_siglip.kernels.inputs.position_embedding import position_embedding
+from numpy_siglip.kernels.inputs.token_embedding import token_embedding
+from numpy_siglip.kernels.layers.encoder_layer import encoder_layer
+from numpy_siglip.kernels.machine.runtime import Runtime
+from numpy_siglip.kernels.products.linear import LinearWeights, linear, linear_reference
+from numpy_siglip.kernels.products.matrix_product import plan_product
+from numpy_siglip.kernels.rows.activations import _CODES, ACTIVATIONS, activation, activation_reference
+from numpy_siglip.kernels.rows.layer_norm import layer_norm
+from numpy_siglip.kernels.tiles.packing import pack_linear
+from numpy_siglip.kernels.tiles.tile import AVX2, AVX512, PORTABLE, Tile, multiply_tile, tile_of_this_machine
 
 RELATIVE = 2e-6
 """Of the largest magnitude of a result. float32 resolves 6e-8; sums of some thousand terms lose a digit."""

@@ -7,22 +7,22 @@ import functools
 import numpy as np
 import pytest
 
-from numpy_siglip.kernels.activations import ACTIVATIONS, activation_reference
-from numpy_siglip.kernels.attention import attention_reference
-from numpy_siglip.kernels.attention_pooling import attention_pooling_reference
-from numpy_siglip.kernels.gelu import gelu_exact_reference, gelu_tanh_reference
-from numpy_siglip.kernels.image_to_patches import image_to_patches_reference
-from numpy_siglip.kernels.l2_normalize import l2_normalize, l2_normalize_reference
-from numpy_siglip.kernels.layer_norm import layer_norm_reference
-from numpy_siglip.kernels.linear import LinearWeights, linear_reference
-from numpy_siglip.kernels.patch_embedding import patch_embedding_reference
-from numpy_siglip.kernels.position_embedding import position_embedding_reference
-from numpy_siglip.kernels.runtime import Runtime
-from numpy_siglip.kernels.sampling import Sampler, attention_pooling_operands
-from numpy_siglip.kernels.sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
-from numpy_siglip.kernels.similarity import similarity, similarity_reference
-from numpy_siglip.kernels.softmax import softmax_reference
-from numpy_siglip.kernels.token_embedding import token_embedding, token_embedding_reference
+from numpy_siglip.kernels.attention.attention import attention_reference
+from numpy_siglip.kernels.attention.attention_pooling import attention_pooling_reference
+from numpy_siglip.kernels.catalogue.sampling import Sampler, attention_pooling_operands
+from numpy_siglip.kernels.inputs.image_to_patches import image_to_patches_reference
+from numpy_siglip.kernels.inputs.patch_embedding import patch_embedding_reference
+from numpy_siglip.kernels.inputs.position_embedding import position_embedding_reference
+from numpy_siglip.kernels.inputs.token_embedding import token_embedding, token_embedding_reference
+from numpy_siglip.kernels.machine.runtime import Runtime
+from numpy_siglip.kernels.products.linear import LinearWeights, linear_reference
+from numpy_siglip.kernels.products.similarity import similarity, similarity_reference
+from numpy_siglip.kernels.rows.activations import ACTIVATIONS, activation_reference
+from numpy_siglip.kernels.rows.gelu import gelu_exact_reference, gelu_tanh_reference
+from numpy_siglip.kernels.rows.l2_normalize import l2_normalize, l2_normalize_reference
+from numpy_siglip.kernels.rows.layer_norm import layer_norm_reference
+from numpy_siglip.kernels.rows.sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
+from numpy_siglip.kernels.rows.softmax import softmax_reference
 
 DRAW = Sampler(seed=0)
 RUNTIME = Runtime(threads=2)

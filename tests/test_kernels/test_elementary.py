@@ -7,10 +7,18 @@ import math
 import numpy as np
 import pytest
 
-from numpy_siglip.kernels import elementary
-from numpy_siglip.kernels.compilation import kernel
-from numpy_siglip.kernels.elementary import erf, erfc, exp, exp_flushed, exp_of_negative, log1p_small, tanh
-from numpy_siglip.kernels.vector import LANES, load, store
+from numpy_siglip.kernels.machine import elementary
+from numpy_siglip.kernels.machine.compilation import kernel
+from numpy_siglip.kernels.machine.elementary import (
+    erf,
+    erfc,
+    exp,
+    exp_flushed,
+    exp_of_negative,
+    log1p_small,
+    tanh,
+)
+from numpy_siglip.kernels.machine.vector import LANES, load, store
 
 SMALLEST_NORMAL = 2.0**-126
 

@@ -11,19 +11,27 @@ import numpy as np
 import pytest
 from comparison import assert_close
 
-from numpy_siglip.kernels.encoder import PackedEncoder, encoder
-from numpy_siglip.kernels.encoder_layer import encoder_layer, encoder_layer_reference
-from numpy_siglip.kernels.integer_product import multiply_integers, pack_integers, plan_integer_product
-from numpy_siglip.kernels.integer_tile import LARGEST_DEPTH
-from numpy_siglip.kernels.matrix_tile import integer_tile_of_this_machine
-from numpy_siglip.kernels.quantization import quantize_rows, quantize_rows_reference
-from numpy_siglip.kernels.quantized_linear import (
+from numpy_siglip.kernels.catalogue.sampling import (
+    Sampler,
+    encoder_layer_operands,
+    quantized_encoder_layer_operands,
+)
+from numpy_siglip.kernels.layers.encoder import PackedEncoder, encoder
+from numpy_siglip.kernels.layers.encoder_layer import encoder_layer, encoder_layer_reference
+from numpy_siglip.kernels.machine.runtime import NOTHING, Runtime
+from numpy_siglip.kernels.products.integer_product import (
+    multiply_integers,
+    pack_integers,
+    plan_integer_product,
+)
+from numpy_siglip.kernels.products.quantized_linear import (
     QuantizedWeights,
     quantized_linear,
     quantized_linear_reference,
 )
-from numpy_siglip.kernels.runtime import NOTHING, Runtime
-from numpy_siglip.kernels.sampling import Sampler, encoder_layer_operands, quantized_encoder_layer_operands
+from numpy_siglip.kernels.rows.quantization import quantize_rows, quantize_rows_reference
+from numpy_siglip.kernels.tiles.integer_tile import LARGEST_DEPTH
+from numpy_siglip.kernels.tiles.matrix_tile import integer_tile_of_this_machine
 
 _TILE = integer_tile_of_this_machine()
 _HEIGHTS = sorted({1, _TILE.rows // 2, _TILE.rows - 1, _TILE.rows, _TILE.rows + 1, 2 * _TILE.rows + 3})
@@ -167,17 +175,18 @@ def test_layers_of_both_kinds_in_one_stack(runtime):
 SCRIPT = """
 import sys
 import numpy as np
-import numpy_siglip.kernels.integer_tile as tile
-from numpy_siglip.kernels.integer_product import pack_integers
-from numpy_siglip.kernels.quantized_linear import QuantizedWeights, quantized_linear
-from numpy_siglip.kernels.quantized_linear import quantized_linear_reference
-from numpy_siglip.kernels.runtime import Runtime
+import numpy_siglip.kernels.machine.processor as processor
+from numpy_siglip.kernels.products.integer_product import pack_integers
+from numpy_siglip.kernels.products.quantized_linear import QuantizedWeights, quantized_linear
+from numpy_siglip.kernels.products.quantized_linear import quantized_linear_reference
+from numpy_siglip.kernels.machine.runtime import Runtime
 form = sys.argv[1]
 if form == "portable":
-    tile.processor_features = lambda: frozenset()
+    import numpy_siglip.kernels.tiles.integer_tile_emission as emission
+    emission.processor_features = lambda: frozenset()
 else:
-    assert form in tile.processor_features(), tile.processor_features()
-    assert not set(sys.argv[2:]) & tile.processor_features()
+    assert form in processor.processor_features(), processor.processor_features()
+    assert not set(sys.argv[2:]) & processor.processor_features()
 draw = np.random.default_rng(0)
 x = draw.standard_normal((9, 300)).astype(np.float32)
 weight = draw.integers(-127, 128, (37, 300)).astype(np.int8)

@@ -13,10 +13,10 @@ from comparison import assert_close
 from modules import modules_below
 
 import numpy_siglip.kernels
-from numpy_siglip.kernels.activations import ACTIVATIONS
+from numpy_siglip.kernels.catalogue.registry import OPS, Op
+from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.cost import Cost
-from numpy_siglip.kernels.registry import OPS, Op
-from numpy_siglip.kernels.sampling import Sampler
+from numpy_siglip.kernels.rows.activations import ACTIVATIONS
 
 CASES = [
     pytest.param(op, shape, id=f"{op.name}-{index}")
@@ -146,7 +146,7 @@ def test_operands_are_seeded():
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_equals_plain_loops(name):
-    from numpy_siglip.kernels.activations import activation_reference
+    from numpy_siglip.kernels.rows.activations import activation_reference
 
     x = np.concatenate([np.linspace(-30, 30, 2001), [0.0, -1e-9, 1e-9, 1e-300, -3, 3, 6]])
     expected = oracle.activation(x, name)

@@ -26,7 +26,7 @@ from numpy_siglip import (
     SiglipVisionModel,
 )
 from numpy_siglip.embedder import in_batches
-from numpy_siglip.kernels.l2_normalize import l2_normalize_reference
+from numpy_siglip.kernels.rows.l2_normalize import l2_normalize_reference
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from numpy_siglip import (
     SiglipVisionModel,
 )
 from numpy_siglip.command_line import main
-from numpy_siglip.kernels.integer_product import PackedIntegers
-from numpy_siglip.kernels.packing import PackedLinear
+from numpy_siglip.kernels.products.integer_product import PackedIntegers
+from numpy_siglip.kernels.tiles.packing import PackedLinear
 from numpy_siglip.quantization import METADATA_KEY, quantize_model
 from numpy_siglip.sensitivity import scan_sensitivity
 

@@ -96,7 +96,7 @@ SCRIPT = """
 import hashlib, sys
 import numpy as np
 from numpy_siglip import Siglip2VisionModel, SiglipModel, SiglipVisionModel
-from numpy_siglip.kernels.compilation import KERNELS
+from numpy_siglip.kernels.machine.compilation import KERNELS
 model = SiglipVisionModel.from_pretrained(sys.argv[1])
 size = model.config.image_size
 images = np.random.default_rng(5).uniform(-1, 1, (3, 3, size, size)).astype(np.float32)

@@ -17,10 +17,10 @@ import pytest
 from checkpoints import TOY
 
 from numpy_siglip import Embedder, SiglipError, SiglipModel, SiglipProcessor, SiglipVisionModel
-from numpy_siglip.kernels import threads as threads_module
-from numpy_siglip.kernels.compilation import KERNELS
-from numpy_siglip.kernels.runtime import Runtime
-from numpy_siglip.kernels.threads import Team, available_threads
+from numpy_siglip.kernels.machine import threads as threads_module
+from numpy_siglip.kernels.machine.compilation import KERNELS
+from numpy_siglip.kernels.machine.runtime import Runtime
+from numpy_siglip.kernels.machine.threads import Team, available_threads
 
 START = """
 import sys, os
@@ -297,7 +297,7 @@ def test_a_team_that_is_busy_lets_the_caller_work_alone():
 def test_a_second_process_compiles_nothing(toy_folder, tmp_path):
     code = """
 embed()
-from numpy_siglip.kernels.compilation import KERNELS
+from numpy_siglip.kernels.machine.compilation import KERNELS
 print(*(sum(kernel.cache_statistics()[i] for kernel in KERNELS) for i in (0, 1)))
 print("numba.np.linalg" in sys.modules)
 """
@@ -340,7 +340,7 @@ def test_code_of_another_version_is_not_used_and_removed(toy_folder, tmp_path):
     place, before = _succeeds(code, toy_folder, environment=environment, cwd=tmp_path).split()
     assert place.startswith(str(tmp_path))
     files = set((tmp_path / "cache").rglob("*.kernel"))
-    gelu = package / "kernels" / "gelu.py"
+    gelu = package / "kernels" / "rows" / "gelu.py"
     gelu.write_text(gelu.read_text().replace("CUBIC_TERM = 0.044715", "CUBIC_TERM = 0.05"))
     after = _succeeds(code, toy_folder, environment=environment, cwd=tmp_path).split()[1]
     assert after != before
@@ -362,7 +362,8 @@ def test_no_place_for_compiled_code(toy_folder, tmp_path):
     stop root too.
     """
     package = _copy_of_the_package(tmp_path)
-    (package / "kernels" / "__pycache__").write_text("in the way")
+    for file in (package / "kernels").rglob("__init__.py"):
+        file.with_name("__pycache__").write_text("in the way")
     (tmp_path / "home").write_text("in the way")
     environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
     environment |= {
@@ -393,7 +394,7 @@ def test_no_place_for_compiled_code(toy_folder, tmp_path):
 def test_a_cache_folder_that_fills_up_or_closes_later(toy_folder, tmp_path):
     """Found writable when a kernel is first used, not when its code is written."""
     code = """
-from numpy_siglip.kernels import compilation
+from numpy_siglip.kernels.machine import compilation
 from pathlib import Path
 def full(self, data):
     raise OSError(28, "No space left on device")

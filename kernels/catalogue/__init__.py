@@ -1,0 +1,1 @@
+"""Every operation with operands and shapes, for tests, benchmarks and warm-up."""

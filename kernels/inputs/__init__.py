@@ -1,0 +1,1 @@
+"""From pixels and token ids to the first hidden state."""

@@ -1,0 +1,1 @@
+"""One transformer layer, and a stack of them, in one call."""

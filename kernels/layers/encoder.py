@@ -1,0 +1,180 @@
+"""A stack of transformer layers in one call.
+
+    x[0] = hidden
+    x[i + 1] = encoder_layer(x[i], layers[i])
+
+For compiled code this is one call instead of a dozen or more, between which every core would wait for
+Python. Whoever wants the hidden states in between calls `encoder_layer` instead; the bits are the same.
+
+Operands
+    hidden     (batch, tokens, width), any float dtype
+    layers     made by ``prepare_encoder`` of a sequence of `EncoderLayerWeights`, one at least
+    num_heads  divides width
+    activation a name from ``activations.ACTIVATIONS``
+    eps        of all layer norms
+Result
+    (batch, tokens, width), the dtype of ``hidden``, C order. Nobody pads.
+Cost
+    The flops of the layers; hidden states and all weights are read once, the result is written once.
+NaN
+    Spreads over its image.
+Source
+    ``SiglipEncoder`` in transformers' ``modeling_siglip``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..cost import Cost, float32_traffic
+from ..machine.addresses import table_of
+from ..machine.runtime import Runtime
+from .encoder_layer import (
+    EncoderLayerWeights,
+    choose_program,
+    encoder_layer,
+    encoder_layer_cost,
+    encoder_layer_reference,
+)
+
+
+def prepare_encoder_reference(layers: Sequence[EncoderLayerWeights]) -> tuple[EncoderLayerWeights, ...]:
+    """Prepare the weights of a stack: nothing is to be done.
+
+    Examples
+    --------
+    >>> prepare_encoder_reference([])
+    ()
+    """
+    return tuple(layers)
+
+
+def encoder_reference(
+    hidden: np.ndarray, layers: Sequence[EncoderLayerWeights], num_heads: int, activation: str, eps: float
+) -> np.ndarray:
+    """Run the layers one after the other.
+
+    Parameters
+    ----------
+    hidden : ndarray of shape (batch, tokens, width)
+    layers : sequence of EncoderLayerWeights
+    num_heads : int
+    activation : str
+    eps : float
+
+    Returns
+    -------
+    ndarray of shape (batch, tokens, width)
+
+    Examples
+    --------
+    >>> encoder_reference(np.ones((1, 1, 2)), [], num_heads=1, activation="relu", eps=0.1).tolist()
+    [[[1.0, 1.0]]]
+    """
+    for layer in layers:
+        hidden = encoder_layer_reference(hidden, layer, num_heads, activation, eps)
+    return hidden
+
+
+def encoder_cost(
+    *,
+    batch: int,
+    tokens: int,
+    width: int,
+    intermediate_size: int,
+    num_layers: int,
+    num_heads: int,
+    activation: str,
+) -> Cost:
+    """Cost of one call."""
+    layer = encoder_layer_cost(
+        batch=batch,
+        tokens=tokens,
+        width=width,
+        intermediate_size=intermediate_size,
+        num_heads=num_heads,
+        activation=activation,
+    )
+    between = float32_traffic(2 * batch * tokens * width)  # hidden states that are nobody's operand or result
+    return Cost(flops=num_layers * layer.flops, bytes=num_layers * layer.bytes - (num_layers - 1) * between)
+
+
+# ----------------------------------------------------------------------------------------- compiled
+
+
+class _Run(NamedTuple):
+    """Neighbouring layers that are computed alike, in one call."""
+
+    layers: list[EncoderLayerWeights]
+    program: Callable[..., np.ndarray] | None
+    """None where each layer has to be computed by itself"""
+    table: np.ndarray | None
+    operands: list[Any]
+    """What the addresses in the table are of"""
+
+
+class PackedEncoder:
+    """Packed layers and the tables by which compiled code finds them.
+
+    Parameters
+    ----------
+    layers : sequence of EncoderLayerWeights
+        Linear maps made by ``pack_linear`` or ``pack_integers``.
+    """
+
+    def __init__(self, layers: Sequence[EncoderLayerWeights]) -> None:
+        self.layers = tuple(layers)
+        chosen = [(layer, *choose_program(layer)) for layer in layers]
+        self.runs: list[_Run] = []
+        for program, some in itertools.groupby(chosen, key=lambda choice: choice[1]):
+            group = list(some)
+            operands = [arrays for _, _, arrays in group]
+            table = table_of(operands) if program else None
+            self.runs.append(_Run([layer for layer, _, _ in group], program, table, operands))
+
+    def __iter__(self) -> Iterator[EncoderLayerWeights]:
+        return iter(self.layers)
+
+    def __reduce__(self) -> tuple[type[PackedEncoder], tuple[tuple[EncoderLayerWeights, ...]]]:
+        return PackedEncoder, (self.layers,)  # a copy lies elsewhere
+
+
+def encoder(
+    runtime: Runtime, hidden: np.ndarray, layers: PackedEncoder, num_heads: int, activation: str, eps: float
+) -> np.ndarray:
+    """Compute `encoder_reference` in float32, on packed weights.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    hidden : ndarray of shape (batch, tokens, width)
+    layers : PackedEncoder
+    num_heads : int
+    activation : str
+    eps : float
+
+    Returns
+    -------
+    ndarray of shape (batch, tokens, width)
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.layers.encoder_layer import LayerNormWeights
+    >>> from numpy_siglip.kernels.tiles.packing import pack_linear
+    >>> runtime = Runtime(threads=1)
+    >>> norm, zero = LayerNormWeights(np.ones(2), np.zeros(2)), pack_linear(runtime, np.zeros((2, 2)))
+    >>> layer = EncoderLayerWeights(norm, pack_linear(runtime, np.ones((6, 2))), zero, norm, zero, zero)
+    >>> encoder(runtime, np.array([[[1.0, 2.0]]]), PackedEncoder([layer, layer]), 1, "relu", 0.1).tolist()
+    [[[1.0, 2.0]]]
+    """
+    for run in layers.runs:
+        if run.program is not None:
+            hidden = run.program(runtime, hidden, run.table, num_heads, activation, eps)
+            continue
+        for layer in run.layers:
+            hidden = encoder_layer(runtime, hidden, layer, num_heads, activation, eps)
+    return hidden

@@ -1,0 +1,106 @@
+"""How a layer of `encoder` is cut into pieces, and where its intermediate results lie."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from ..attention.attention_packing import AttentionPlan, plan_attention
+from ..machine.vector import LANES
+from ..products.matrix_product import Plan, plan_product
+from ..tiles.packing import round_up
+from ..tiles.tile import tile_of_this_machine
+
+_FLOATS_OF_THREAD = 400_000
+"""Rows go through a layer in pieces, whose widest intermediate takes about so much of a thread's second level
+of cache. What one operation wrote is then still there when the next one reads it, and the memory for it is
+that of one piece. A piece is some whole images or a part of one. Weights are read once more for each piece,
+but they are fetched ahead."""
+
+
+class LayerPlan(NamedTuple):
+    """Plans of the parts of a layer, and where their arrays lie in one piece of memory."""
+
+    rows: int
+    """Of one piece."""
+    query_key_value: Plan
+    attention: AttentionPlan
+    """Its queries are those of one piece."""
+    out_proj: Plan
+    fc1: Plan
+    fc2: Plan
+    normed: int
+    """Begin of the normalised rows, and so on; each array ends where the next begins."""
+    heads: int
+    middle: int
+    """The residual stream between the two halves of the layer."""
+    activated: int
+    projected: int
+    keys: int
+    values: int
+    attending: int
+    multiplying: int
+    end: int
+
+
+@functools.lru_cache(maxsize=64)
+def plan_layer(
+    images: int, tokens: int, rows: int, width: int, intermediate_size: int, num_heads: int, threads: int
+) -> LayerPlan:
+    """Sizes of the parts of a layer, for pieces of some rows of some images.
+
+    Examples
+    --------
+    >>> plan = plan_layer(1, tokens=4, rows=2, width=8, intermediate_size=16, num_heads=2, threads=1)
+    >>> plan.keys - plan.projected, plan.attention.queries, plan.attention.keys
+    (96, 2, 4)
+    """
+    tile = tile_of_this_machine()
+    query_key_value = plan_product(rows, width, 3 * width, tile, threads)
+    out_proj = plan_product(rows, width, width, tile, threads)
+    fc1 = plan_product(rows, width, intermediate_size, tile, threads)
+    fc2 = plan_product(rows, intermediate_size, width, tile, threads)
+    products = (query_key_value, out_proj, fc1, fc2)
+    attention = plan_attention(images, min(rows, tokens), tokens, width, num_heads)
+    sizes = {
+        "normed": out_proj.packed_size,
+        "heads": out_proj.packed_size,
+        "middle": rows * width,
+        "activated": fc2.packed_size,
+        "projected": images * tokens * 3 * width,
+        "keys": images * num_heads * attention.key_size,
+        "values": images * num_heads * attention.value_size,
+        "attending": threads * attention.own_size,
+        "multiplying": threads * max(plan.tiles_size for plan in products) + out_proj.packed_size,
+    }
+    ends = np.cumsum([round_up(size, LANES) for size in sizes.values()]).tolist()  # at cache lines
+    return LayerPlan(
+        rows=rows,
+        query_key_value=query_key_value,
+        attention=attention,
+        out_proj=out_proj,
+        fc1=fc1,
+        fc2=fc2,
+        **dict(zip(sizes, [0, *ends], strict=False)),
+        end=ends[-1],
+    )
+
+
+def cut_into_pieces(tokens: int, intermediate_size: int, threads: int) -> tuple[int, int]:
+    """How many images make a piece, and how many rows of each; one of the two is all there is.
+
+    Examples
+    --------
+    >>> cut_into_pieces(tokens=64, intermediate_size=3072, threads=2)
+    (4, 64)
+    >>> images, rows = cut_into_pieces(tokens=1024, intermediate_size=3072, threads=2)
+    >>> images, rows < 300
+    (1, True)
+    """
+    wanted = max(1, threads * _FLOATS_OF_THREAD // intermediate_size)
+    if tokens <= wanted:
+        return wanted // tokens, tokens
+    even = -(-tokens // -(-tokens // wanted))
+    return 1, min(tokens, round_up(even, tile_of_this_machine().rows))

@@ -1,0 +1,1 @@
+"""What kernels are made of: compiling, vectors, elementary functions, threads, memory, and the processor."""

@@ -1,0 +1,271 @@
+"""Several threads on one kernel, without a threading layer.
+
+Every kernel cuts its work into numbered tasks. Each thread has a share of them, which it goes through in
+order; then it takes what is left in the shares of others. So the caller of a kernel never waits for a helper
+to wake up. It only waits for tasks that somebody is already working on: alone it would do them all. And
+since a thread has the same share in one operation after the other, it finds in its own cache what it wrote. A
+result does not depend on who computed which task.
+
+    while True:
+        task = next_task(progress, PHASE, tasks, thread)
+        if task < 0:
+            break
+        ...
+        finish_task(progress, PHASE)
+    wait_for_tasks(progress, PHASE, tasks)
+
+A kernel may have several phases, with counters of their own.
+
+Numba's own ``prange`` is not used. Its threading layers belong to the whole process and abort it when two
+threads call at once (workqueue) or after a fork (GNU OpenMP). The helpers here are ordinary Python
+threads that call the same kernel, which releases the GIL: concurrent callers are safe, since whoever
+finds the helpers taken works alone; a forked child simply has new ones.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .compilation import instruction, jit_is_disabled, kernel, part
+
+PHASES = 2
+_LINE = 16
+"""Counters are this many int64 apart, two cache lines, so that they do not disturb one another."""
+
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+
+_SPINS = 4000
+"""How often an idle helper looks for work before it goes to sleep: about 100 microseconds."""
+
+
+@instruction
+def add_to_counter(counters: np.ndarray, index: int, amount: int) -> int:
+    """Add atomically and return what was there before."""
+    before = int(counters[index])
+    counters[index] += amount
+    return before
+
+
+@instruction
+def read_counter(counters: np.ndarray, index: int) -> int:
+    """Read what other threads may be writing."""
+    return int(counters[index])
+
+
+@instruction
+def pause() -> None:
+    """Tell the processor that this is a loop that waits."""
+
+
+@part
+def counters_of_a_kernel(threads: int) -> int:
+    """Length of the counters that one kernel takes: for each phase one of what is done and one a share."""
+    return _LINE * (1 + PHASES * (1 + threads))
+
+
+@part
+def share_begin(share: int, shares: int, total: int) -> int:
+    """Where a share begins, if a total is split as evenly as whole numbers allow."""
+    return share * total // shares
+
+
+@part
+def next_task(progress: np.ndarray, phase: int, tasks: int, thread: int) -> int:
+    """A number that no thread has taken, from the thread's own share if it has any left; -1 if none has."""
+    shares = progress[0]
+    done = _LINE * (1 + phase * (1 + shares))
+    for turn in range(shares):
+        share = (thread + turn) % shares
+        begin, end = share_begin(share, shares, tasks), share_begin(share + 1, shares, tasks)
+        if begin < end:
+            task = begin + add_to_counter(progress, done + (1 + share) * _LINE, 1)
+            if task < end:
+                return task
+    return -1
+
+
+@part
+def finish_task(progress: np.ndarray, phase: int) -> None:
+    """Count a task as done; everything written for it is visible to who sees the count."""
+    add_to_counter(progress, _LINE * (1 + phase * (1 + progress[0])), 1)
+
+
+@part
+def wait_for_tasks(progress: np.ndarray, phase: int, tasks: int) -> None:
+    """Return once this many tasks of a phase are done."""
+    done = _LINE * (1 + phase * (1 + progress[0]))
+    while read_counter(progress, done) < tasks:
+        pause()
+
+
+@kernel
+def _wait_for_bell(bell: np.ndarray, heard: int, spins: int) -> bool:
+    """Look for a change of the bell for a while."""
+    for _ in range(spins):
+        if read_counter(bell, 0) != heard:
+            return True
+        pause()
+    return False
+
+
+def available_threads() -> int:
+    """Threads to use by default: the processors this process may use.
+
+    The least of the processor affinity, the container's CPU quota and ``NUMBA_NUM_THREADS``.
+
+    Examples
+    --------
+    >>> available_threads() >= 1
+    True
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limits = [processors, *_quota()]
+    wanted = os.environ.get("NUMBA_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) >= 1:
+        limits.append(int(wanted))
+    return min(limits)
+
+
+def _quota() -> list[int]:
+    """CPUs that the control group of this process may use, rounded up; nothing if there is no limit."""
+    try:
+        if (_CONTROL_GROUPS / "cpu.max").exists():
+            allowed, period = (_CONTROL_GROUPS / "cpu.max").read_text().split()
+        else:
+            allowed = (_CONTROL_GROUPS / "cpu/cpu.cfs_quota_us").read_text()
+            period = (_CONTROL_GROUPS / "cpu/cpu.cfs_period_us").read_text()
+        return [max(1, -(-int(allowed) // int(period)))] if int(allowed) > 0 else []
+    except (OSError, ValueError):  # no control groups, or "max"
+        return []
+
+
+class Team:
+    """A caller and its helpers.
+
+    Parameters
+    ----------
+    threads : int
+        How many threads work on a kernel, the caller included.
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.machine.threads import Team
+    >>> Team(threads=2).threads
+    2
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = 1 if jit_is_disabled() else threads
+        self._counters = _LINE * (1 + PHASES * (1 + self.threads))
+        self._start_over()
+        _TEAMS.add(self)
+
+    def _start_over(self) -> None:
+        """Forget all helpers; new ones start at the next call. A forked child begins here."""
+        self._busy = threading.Lock()
+        self._helpers: list[_Helper] = []
+
+    def run(self, kernel: Callable[..., Any], *operands: Any, kernels: int = 1) -> None:
+        """Call a kernel from every thread with the same operands and new counters.
+
+        Parameters
+        ----------
+        kernel : callable
+            Takes the operands, ``progress`` and the number of the thread, and returns when all its tasks
+            are done.
+        *operands
+            Arrays and numbers.
+        kernels : int
+            How many other kernels this one calls one after the other; each takes counters of its own.
+        """
+        progress = np.zeros(kernels * self._counters, np.int64)
+        progress[:: self._counters] = self.threads
+        if self.threads == 1 or not self._busy.acquire(blocking=False):
+            kernel(*operands, progress, 0)
+            return
+        try:
+            while len(self._helpers) < self.threads - 1:
+                self._helpers.append(_Helper())
+            for number, helper in enumerate(self._helpers, start=1):
+                helper.call((kernel, (*operands, progress, number)))
+            kernel(*operands, progress, 0)
+            for helper in self._helpers:
+                helper.job = None
+        finally:
+            self._busy.release()
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_finalizing():  # helpers have been stopped wherever they were, one perhaps with its door shut
+            return
+        for helper in self.__dict__.get("_helpers", ()):
+            helper.dismiss()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Team, (self.threads,)
+
+
+class _Helper:
+    """One more thread. It looks for work while work keeps coming, and sleeps when none does."""
+
+    def __init__(self) -> None:
+        self.job: Any = None
+        self._bell = np.zeros(1, np.int64)
+        self._awake = threading.Lock()
+        self._asleep = False
+        # Guards _asleep. Garbage may be collected by the thread that holds it, and a team be among it.
+        self._door = threading.RLock()
+        self._awake.acquire()
+        threading.Thread(target=_Helper._work, args=(self,), name="numpy-siglip", daemon=True).start()
+
+    def call(self, job: Any) -> None:
+        """Hand over a job, which is not waited for."""
+        self.job = job
+        self._bell[0] += 1
+        with self._door:
+            if self._asleep:
+                self._asleep = False
+                self._awake.release()
+
+    def dismiss(self) -> None:
+        """Let the thread end."""
+        self.call(_END)
+
+    def _work(self) -> None:
+        heard = 0
+        while True:
+            if not _wait_for_bell(self._bell, heard, _SPINS):
+                with self._door:
+                    self._asleep = int(self._bell[0]) == heard
+                    sleeps = self._asleep
+                if sleeps:
+                    self._awake.acquire()
+            heard = int(self._bell[0])
+            job = self.job
+            if job is _END:
+                return
+            if job is not None:  # None: the work was done before this thread came to it
+                kernel, operands = job
+                kernel(*operands)
+                del kernel, operands
+            del job
+
+
+_END = object()
+_TEAMS: weakref.WeakSet[Team] = weakref.WeakSet()
+
+
+def _start_over_in_child() -> None:
+    for team in list(_TEAMS):
+        team._start_over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_over_in_child)

@@ -1,0 +1,1 @@
+"""Operations on elements and rows, without a matrix product."""

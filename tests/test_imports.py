@@ -1,0 +1,221 @@
+"""Who may import whom: one short list, read from the source, imports inside functions included.
+
+Every line of a list may import what stands on the lines above it, and its own files one another; names on one
+line do not know each other. A name that ends in ``.py`` is a file, any other a folder with all that is in it.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+KERNELS = [
+    ["cost.py"],
+    ["machine"],
+    ["tiles"],
+    ["rows"],
+    ["products"],
+    ["inputs", "attention"],
+    ["layers"],
+    ["backend.py", "catalogue"],
+]
+PACKAGE: list[list[str]] = []
+
+
+class Import(NamedTuple):
+    """One import of one name."""
+
+    file: str
+    """Path of the importing file below the root that was read"""
+    target: str
+    """Path of what is imported below that root, without its ending; or the name of another package"""
+    is_ours: bool
+    function: str
+    """In which it stands, if in one"""
+
+
+def imports_of(root: Path) -> Iterator[Import]:
+    """Every import in every file below a folder, which stands for a package; there must be files."""
+    files = sorted(root.rglob("*.py"))
+    assert files, f"no source files in {root}"
+    for file in files:
+        yield from _imports_of_file(file, root)
+
+
+def _imports_of_file(file: Path, root: Path) -> Iterator[Import]:
+    name = file.relative_to(root).as_posix()
+    inside: dict[ast.AST, str] = {}
+    for node in ast.walk(ast.parse(file.read_text())):
+        function = node.name if isinstance(node, ast.FunctionDef) else inside.get(node, "")
+        inside.update(dict.fromkeys(ast.iter_child_nodes(node), function))
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name, alias.name, alias.name.partition(".")[0] == root.name, function)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            module = str(node.module)
+            yield Import(name, module, module.partition(".")[0] == root.name, function)
+        elif isinstance(node, ast.ImportFrom):
+            base = file.parent
+            for _ in range(node.level - 1):
+                base = base.parent
+            if base != root and root not in base.parents:
+                yield Import(name, f"{'.' * node.level}{node.module or ''}", False, function)
+                continue
+            base = base.joinpath(*(node.module or "").split(".")) if node.module else base
+            for alias in node.names:
+                one = base / alias.name if (base / alias.name).with_suffix(".py").exists() else base
+                one = base / alias.name if (base / alias.name).is_dir() else one
+                yield Import(name, one.relative_to(root).as_posix(), True, function)
+
+
+def _line_of(path: str, lines: list[list[str]]) -> tuple[int, str] | None:
+    """The line on which a file or a module stands, and the name there that it belongs to."""
+    for number, names in enumerate(lines):
+        for name in names:
+            if path.removesuffix(".py") == name.removesuffix(".py") or path.startswith(f"{name}/"):
+                return number, name
+    return None
+
+
+def violations(root: Path, lines: list[list[str]], others: set[str]) -> list[str]:
+    """What breaks the rules of a list; ``others`` are the folders that rules of their own are for."""
+    found = []
+    for one in imports_of(root):
+        here, there = _line_of(one.file, lines), _line_of(one.target, lines)
+        if one.file == "__init__.py" or not one.is_ours or one.target.partition("/")[0] in others:
+            continue
+        if here is None:
+            found.append(f"{one.file} stands on no line")
+        elif there is None:
+            found.append(
+                f"{one.file} imports {one.target.strip('.') or 'the package itself'}, which stands on no line"
+            )
+        elif there[0] > here[0] or (there[0] == here[0] and there[1] != here[1]):
+            found.append(f"{one.file} imports {one.target}")
+    return found
+
+
+def circles(root: Path) -> list[str]:
+    """Files that import one another in a circle."""
+    graph: dict[str, set[str]] = {}
+    for one in imports_of(root):
+        graph.setdefault(one.file.removesuffix(".py"), set()).add(one.target)
+    done: set[str] = set()
+    found = []
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            found.append(" -> ".join([*path[path.index(name) :], name]))
+        elif name not in done:
+            for target in graph.get(name, ()):
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+    return found
+
+
+def foreign_imports(root: Path) -> list[str]:
+    """Imports of `kernels` from outside: NumPy and Python itself for all, the compiler for a few."""
+    found = []
+    for one in imports_of(root):
+        package = one.target.partition(".")[0]
+        if one.is_ours or package in ("numpy", *sys.stdlib_module_names):
+            continue
+        makes_code = one.file.startswith("machine/") or one.file.endswith("_emission.py")
+        if package not in ("numba", "llvmlite") or not makes_code:
+            found.append(f"{one.file} imports {one.target}")
+    return found
+
+
+def test_kernels_import_along_the_list():
+    assert violations(REPOSITORY / "kernels", KERNELS, others=set()) == []
+    assert circles(REPOSITORY / "kernels") == []
+
+
+def test_kernels_import_nothing_of_the_package_and_the_compiler_in_few_places():
+    assert foreign_imports(REPOSITORY / "kernels") == []
+
+
+def test_kernels_init_is_only_words():
+    """transformers may import the folder by its bare name, which another package owns."""
+    assert _is_one_sentence(REPOSITORY / "kernels" / "__init__.py")
+
+
+def _is_one_sentence(file: Path) -> bool:
+    body = ast.parse(file.read_text()).body
+    return len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+
+
+def test_folders_have_one_sentence_and_no_code():
+    folders = list((REPOSITORY / "kernels").rglob("__init__.py"))
+    assert len(folders) > 5
+    for file in folders:
+        assert _is_one_sentence(file), file
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "problem"),
+    [
+        ("tiles/tile.py", "from ..rows.gelu import gelu", "tiles/tile.py imports rows/gelu"),
+        ("cost.py", "def f():\n    from .machine import runtime", "cost.py imports machine/runtime"),
+        (
+            "inputs/pixels.py",
+            "from ..attention.attention import x",
+            "inputs/pixels.py imports attention/attention",
+        ),
+        ("rows/new/deep.py", "from ...layers import encoder", "rows/new/deep.py imports layers/encoder"),
+        ("new/file.py", "from ..cost import Cost", "new/file.py stands on no line"),
+        (
+            "rows/gelu.py",
+            "from .. import x",
+            "rows/gelu.py imports the package itself, which stands on no line",
+        ),
+    ],
+)
+def test_a_planted_violation_is_found(file, line, problem, tmp_path):
+    root = _planted(tmp_path / "kernels", file, line)
+    assert violations(root, KERNELS, others=set()) == [problem]
+
+
+@pytest.mark.parametrize(
+    "line", ["import torch", "def f():\n    from numba import njit", "from ... import errors"]
+)
+def test_a_planted_foreign_import_is_found(line, tmp_path):
+    assert len(foreign_imports(_planted(tmp_path / "kernels", "rows/gelu.py", line))) == 1
+    assert foreign_imports(_planted(tmp_path / "sound", "machine/compilation.py", "import numba")) == []
+
+
+def test_a_planted_circle_is_found(tmp_path):
+    root = _planted(tmp_path / "kernels", "rows/gelu.py", "def f():\n    from .softmax import x")
+    (root / "rows" / "softmax.py").write_text("from . import gelu\n")
+    assert circles(root) == ["rows/gelu -> rows/softmax -> rows/gelu"]
+
+
+def test_an_empty_folder_is_no_success(tmp_path):
+    with pytest.raises(AssertionError, match="no source files"):
+        violations(tmp_path, KERNELS, others=set())
+
+
+def _planted(root: Path, file: str, line: str) -> Path:
+    """A small tree of files that import nothing, and one that imports what it should not."""
+    for name in (
+        "cost.py",
+        "machine/runtime.py",
+        "rows/gelu.py",
+        "attention/attention.py",
+        "layers/encoder.py",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / file).write_text(f"{line}\n")
+    return root
