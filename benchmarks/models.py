@@ -29,9 +29,9 @@ from result_files import anonymous, counted, write_results
 from runners import ONNX_FILE, RUNNERS, Ours
 from worker import pixels_file
 
-from numpy_siglip.atomic_write import check_writable
+from numpy_siglip.common.atomic_write import check_writable
 from numpy_siglip.kernels.machine.threads import available_threads
-from numpy_siglip.vision_cost import total_cost, vision_costs
+from numpy_siglip.tools.vision_cost import total_cost, vision_costs
 
 MODELS = ("base-patch16-224", "base-patch16-384", "base-patch16-512", "so400m-patch14-384")
 BATCHES = (1, 8)

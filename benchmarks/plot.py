@@ -15,7 +15,7 @@ import numpy as np
 from result_files import counted
 from runners import RUNNERS
 
-from numpy_siglip.atomic_write import atomic_write
+from numpy_siglip.common.atomic_write import atomic_write
 
 matplotlib.use("Agg")
 

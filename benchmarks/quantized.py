@@ -33,8 +33,8 @@ from runners import Ours
 from worker import pixels_file
 
 from numpy_siglip import SiglipImageProcessor
-from numpy_siglip.calibration import drawn_images
 from numpy_siglip.kernels.machine.threads import available_threads
+from numpy_siglip.tools.quantize.calibration import drawn_images
 
 _HERE = Path(__file__).parent
 _PAUSE = 0.1

@@ -71,7 +71,7 @@ ALL_RUNNERS = RUNNERS | QUANTIZED
 
 def prepare(folder: Path) -> None:
     """Write the quantised files of contestants that are installed, from ``model.onnx`` and the weights."""
-    from numpy_siglip.quantization import quantize_model
+    from numpy_siglip.tools.quantize.quantization import quantize_model
 
     quantize_model(folder, folder / OURS_INT8_FOLDER)
     if not OnnxRuntimeInInt8.missing_packages():

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from numpy_siglip.configuration import CONFIG_FILE, SiglipVisionConfig
-from numpy_siglip.image_processing import SiglipImageProcessor
-from numpy_siglip.image_steps import PREPROCESSOR_FILE
-from numpy_siglip.published import PUBLISHED_CHECKPOINTS
-from numpy_siglip.vision_weights import vision_tensor_shapes
+from numpy_siglip.config.configuration import CONFIG_FILE, SiglipVisionConfig
+from numpy_siglip.preprocessing.image_processing import SiglipImageProcessor
+from numpy_siglip.preprocessing.image_steps import PREPROCESSOR_FILE
+from numpy_siglip.tools.published import PUBLISHED_CHECKPOINTS
+from numpy_siglip.weights.vision_weights import vision_tensor_shapes
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -37,7 +37,7 @@ def find_configuration(name: str) -> SiglipVisionConfig:
     Parameters
     ----------
     name : str
-        A repository of `numpy_siglip.published` with or without the part ``google/siglip-``.
+        A repository of `numpy_siglip.tools.published` with or without the part ``google/siglip-``.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from typing import Any
 from result_files import RESULTS, counted, newest_results
 from runners import RUNNERS, Ours
 
-from numpy_siglip.atomic_write import atomic_write
+from numpy_siglip.common.atomic_write import atomic_write
 
 README = Path(__file__).parents[1] / "README.md"
 _BLOCK = re.compile(r"(<!-- benchmark: (\w+) -->\n)(.*?)(<!-- end -->)", flags=re.DOTALL)

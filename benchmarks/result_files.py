@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from numpy_siglip.atomic_write import atomic_write
+from numpy_siglip.common.atomic_write import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
 _DIGITS = 6

@@ -76,7 +76,7 @@ class Ours(Runner):
         """Import the package, and Numba, which it would otherwise import while loading."""
         import numba  # noqa: F401
 
-        import numpy_siglip.vision  # noqa: F401
+        import numpy_siglip.model.vision  # noqa: F401
 
     def load(self, folder: Path, batch: int) -> None:
         """Load the tower."""
@@ -104,7 +104,7 @@ class OursInNumpy(Runner):
 
     def import_library(self) -> None:
         """Import the package."""
-        import numpy_siglip.vision  # noqa: F401
+        import numpy_siglip.model.vision  # noqa: F401
 
     def load(self, folder: Path, batch: int) -> None:
         """Load the tower."""

@@ -11,53 +11,63 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .classification import SiglipForImageClassification
-    from .configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
-    from .embedder import Embedder
+    from .config.configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
+    from .config.naflex_configuration import Siglip2Config, Siglip2TextConfig, Siglip2VisionConfig
+    from .embedding.embedder import Embedder
     from .errors import CheckpointError, ConfigError, ImageError, SiglipError, TextError
-    from .image_processing import SiglipImageProcessor
-    from .images import load_image
-    from .naflex import Siglip2VisionModel
-    from .naflex_configuration import Siglip2Config, Siglip2TextConfig, Siglip2VisionConfig
-    from .naflex_model import Siglip2Model, Siglip2Processor, Siglip2TextModel
-    from .naflex_processing import Siglip2ImageProcessor
+    from .model.classification import SiglipForImageClassification
+    from .model.naflex import Siglip2VisionModel
+    from .model.naflex_model import Siglip2Model, Siglip2TextModel
+    from .model.siglip import SiglipModel
+    from .model.text import SiglipTextModel
+    from .model.vision import SiglipVisionModel
     from .outputs import BaseModelOutputWithPooling, SiglipOutput
-    from .processor import SiglipProcessor
-    from .published import PUBLISHED_CHECKPOINTS
-    from .siglip import SiglipModel
-    from .text import SiglipTextModel
-    from .tokenizer import SiglipTokenizer
-    from .vision import SiglipVisionModel
+    from .preprocessing.image_processing import SiglipImageProcessor
+    from .preprocessing.images import load_image
+    from .preprocessing.naflex_processing import Siglip2ImageProcessor
+    from .preprocessing.processor import Siglip2Processor, SiglipProcessor
+    from .preprocessing.tokenizer import SiglipTokenizer
+    from .tools.conversion import convert_model
+    from .tools.inspection import inspect_model
+    from .tools.published import PUBLISHED_CHECKPOINTS
+    from .tools.quantize.quantization import quantize_model
+    from .tools.validate.validation import validate_model
+    from .tools.visualize.visualization import visualize
 
 _HOMES = {
     "BaseModelOutputWithPooling": "outputs",
     "CheckpointError": "errors",
     "ConfigError": "errors",
-    "Embedder": "embedder",
+    "Embedder": "embedding.embedder",
     "ImageError": "errors",
-    "PUBLISHED_CHECKPOINTS": "published",
-    "Siglip2Config": "naflex_configuration",
-    "Siglip2ImageProcessor": "naflex_processing",
-    "Siglip2Model": "naflex_model",
-    "Siglip2Processor": "naflex_model",
-    "Siglip2TextConfig": "naflex_configuration",
-    "Siglip2TextModel": "naflex_model",
-    "Siglip2VisionConfig": "naflex_configuration",
-    "Siglip2VisionModel": "naflex",
-    "SiglipConfig": "configuration",
+    "PUBLISHED_CHECKPOINTS": "tools.published",
+    "Siglip2Config": "config.naflex_configuration",
+    "Siglip2ImageProcessor": "preprocessing.naflex_processing",
+    "Siglip2Model": "model.naflex_model",
+    "Siglip2Processor": "preprocessing.processor",
+    "Siglip2TextConfig": "config.naflex_configuration",
+    "Siglip2TextModel": "model.naflex_model",
+    "Siglip2VisionConfig": "config.naflex_configuration",
+    "Siglip2VisionModel": "model.naflex",
+    "SiglipConfig": "config.configuration",
     "SiglipError": "errors",
-    "SiglipForImageClassification": "classification",
-    "SiglipImageProcessor": "image_processing",
-    "SiglipModel": "siglip",
+    "SiglipForImageClassification": "model.classification",
+    "SiglipImageProcessor": "preprocessing.image_processing",
+    "SiglipModel": "model.siglip",
     "SiglipOutput": "outputs",
-    "SiglipProcessor": "processor",
-    "SiglipTextConfig": "configuration",
-    "SiglipTextModel": "text",
-    "SiglipTokenizer": "tokenizer",
-    "SiglipVisionConfig": "configuration",
-    "SiglipVisionModel": "vision",
+    "SiglipProcessor": "preprocessing.processor",
+    "SiglipTextConfig": "config.configuration",
+    "SiglipTextModel": "model.text",
+    "SiglipTokenizer": "preprocessing.tokenizer",
+    "SiglipVisionConfig": "config.configuration",
+    "SiglipVisionModel": "model.vision",
     "TextError": "errors",
-    "load_image": "images",
+    "convert_model": "tools.conversion",
+    "inspect_model": "tools.inspection",
+    "load_image": "preprocessing.images",
+    "quantize_model": "tools.quantize.quantization",
+    "validate_model": "tools.validate.validation",
+    "visualize": "tools.visualize.visualization",
 }
 
 __all__ = [
@@ -88,7 +98,12 @@ __all__ = [
     "SiglipVisionConfig",
     "SiglipVisionModel",
     "TextError",
+    "convert_model",
+    "inspect_model",
     "load_image",
+    "quantize_model",
+    "validate_model",
+    "visualize",
 ]
 
 

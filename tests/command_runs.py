@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from numpy_siglip.command_line import main
+from numpy_siglip.commands.command_line import main
 
 
 def run(*arguments: Any) -> int:

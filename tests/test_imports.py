@@ -1,7 +1,8 @@
 """Who may import whom: one short list, read from the source, imports inside functions included.
 
 Every line of a list may import what stands on the lines above it, and its own files one another; names on one
-line do not know each other. A name that ends in ``.py`` is a file, any other a folder with all that is in it.
+line do not know each other. A name that ends in ``.py`` is a file, ``.`` stands for all files beside the
+folders, and any other name is a folder with all that is in it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,19 @@ KERNELS = [
     ["layers"],
     ["backend.py", "catalogue"],
 ]
-PACKAGE: list[list[str]] = []
+PACKAGE = [
+    ["errors.py", "outputs.py", "version.py"],
+    ["common"],
+    ["checkpoints"],
+    ["config"],
+    ["weights", "preprocessing"],
+    ["model"],
+    ["embedding"],
+    ["tools"],
+    ["commands"],
+    ["__main__.py"],
+]
+CHECKPOINTS = [["."], ["layouts"], ["description"]]
 
 
 class Import(NamedTuple):
@@ -79,7 +92,8 @@ def _line_of(path: str, lines: list[list[str]]) -> tuple[int, str] | None:
     """The line on which a file or a module stands, and the name there that it belongs to."""
     for number, names in enumerate(lines):
         for name in names:
-            if path.removesuffix(".py") == name.removesuffix(".py") or path.startswith(f"{name}/"):
+            is_it = path.removesuffix(".py") == name.removesuffix(".py") or path.startswith(f"{name}/")
+            if is_it or (name == "." and "/" not in path):
                 return number, name
     return None
 
@@ -145,6 +159,33 @@ def test_kernels_import_nothing_of_the_package_and_the_compiler_in_few_places():
     assert foreign_imports(REPOSITORY / "kernels") == []
 
 
+def test_the_package_imports_along_the_list():
+    assert violations(REPOSITORY / "numpy_siglip", PACKAGE, others={"kernels"}) == []
+    assert circles(REPOSITORY / "numpy_siglip") == []
+
+
+def test_checkpoints_import_along_their_own_list():
+    root = REPOSITORY / "numpy_siglip" / "checkpoints"
+    assert violations(root, CHECKPOINTS, others=set()) == []
+
+
+def test_the_model_knows_no_preprocessing():
+    for one in imports_of(REPOSITORY / "numpy_siglip"):
+        assert not (one.file.startswith("model/") and one.target.startswith("preprocessing/")), one
+
+
+def test_configurations_know_checkpoints_only_where_they_are_read_from_one():
+    for one in imports_of(REPOSITORY / "numpy_siglip"):
+        if one.file.startswith("config/") and one.target.startswith("checkpoints/"):
+            assert one.function == "from_pretrained", one
+
+
+def test_only_those_who_compute_import_kernels():
+    computing = ("config/", "weights/", "model/", "embedding/", "tools/", "commands/")
+    for one in imports_of(REPOSITORY / "numpy_siglip"):
+        assert not one.target.startswith("kernels") or one.file.startswith(computing), one
+
+
 def test_kernels_init_is_only_words():
     """transformers may import the folder by its bare name, which another package owns."""
     assert _is_one_sentence(REPOSITORY / "kernels" / "__init__.py")
@@ -156,8 +197,12 @@ def _is_one_sentence(file: Path) -> bool:
 
 
 def test_folders_have_one_sentence_and_no_code():
-    folders = list((REPOSITORY / "kernels").rglob("__init__.py"))
-    assert len(folders) > 5
+    folders = [
+        *(REPOSITORY / "kernels").rglob("__init__.py"),
+        *(REPOSITORY / "numpy_siglip").rglob("__init__.py"),
+    ]
+    folders.remove(REPOSITORY / "numpy_siglip" / "__init__.py")
+    assert len(folders) > 15
     for file in folders:
         assert _is_one_sentence(file), file
 

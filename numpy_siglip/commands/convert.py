@@ -23,7 +23,7 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the folder and print what is in it."""
-    from ..conversion import convert_model, format_conversion
+    from ..tools.conversion import convert_model, format_conversion
 
     conversion = convert_model(options.model, options.folder, revision=options.revision)
     print_result(format_conversion(conversion))

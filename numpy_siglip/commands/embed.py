@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..checks import shown
+from ..common.checks import shown
+from ..common.progress import write_line
 from ..errors import SiglipError
-from ..progress import write_line
 from .arguments import Commands, add_backend, add_dtype, add_model, add_texts, read_texts
 from .image_files import add_images, embed_image_files, status_of
 from .output import INTERRUPTED, SOME_FAILED, SUCCESS
@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _embed_images(options: argparse.Namespace) -> int:
-    from ..embedder import Embedder
-    from ..embedding_files import check_output, paths_file, save_image_embeddings
+    from ..embedding.embedder import Embedder
+    from ..embedding.embedding_files import check_output, paths_file, save_image_embeddings
 
     output: Path = options.output
     check_output(output, paths_file(output))
@@ -69,8 +69,8 @@ def _embed_images(options: argparse.Namespace) -> int:
 
 
 def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
-    from ..embedding_files import check_output, save_text_embeddings, texts_file
-    from ..text_embedder import TextEmbedder
+    from ..embedding.embedding_files import check_output, save_text_embeddings, texts_file
+    from ..embedding.text_embedder import TextEmbedder
 
     output: Path = options.output
     check_output(output, texts_file(output))

@@ -6,14 +6,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from ..common.progress import with_progress, write_line
 from ..errors import SiglipError
-from ..progress import with_progress, write_line
 from .arguments import batch_size
 from .output import INTERRUPTED, SOME_FAILED, SUCCESS
 
 if TYPE_CHECKING:
-    from ..embed_files import EmbeddedFiles
-    from ..embedder import Embedder
+    from ..embedding.embed_files import EmbeddedFiles
+    from ..embedding.embedder import Embedder
 
 
 def add_images(command: argparse.ArgumentParser, *, number: str = "+") -> None:
@@ -42,8 +42,8 @@ def embed_image_files(
     SiglipError
         If there are no files.
     """
-    from ..embed_files import embed_files
-    from ..images import find_images
+    from ..embedding.embed_files import embed_files
+    from ..preprocessing.images import find_images
 
     files = list(find_images(options.images))
     if not files:

@@ -22,11 +22,11 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the report."""
     if options.published:
-        from ..published import published_report, published_table
+        from ..tools.published import published_report, published_table
 
         print_result(json.dumps(published_report(), indent=2) if options.json else published_table())
         return SUCCESS
-    from ..inspection import format_report, inspect_model
+    from ..tools.inspection import format_report, inspect_model
 
     report = inspect_model(options.model, revision=options.revision)
     print_result(json.dumps(report, indent=2) if options.json else format_report(report))

@@ -53,12 +53,12 @@ def run(options: argparse.Namespace) -> int:
     if options.sensitivity:
         if options.float32_layers or options.no_balance:
             raise SiglipError("--sensitivity writes nothing; leave --float32-layers and --no-balance out")
-        from ..sensitivity import format_sensitivity, scan_sensitivity
+        from ..tools.quantize.sensitivity import format_sensitivity, scan_sensitivity
 
         print_result(format_sensitivity(scan_sensitivity(options.model, **chosen)))
         return SUCCESS
-    from ..quantization import quantize_model
-    from ..quantization_report import format_quantization
+    from ..tools.quantize.quantization import quantize_model
+    from ..tools.quantize.quantization_report import format_quantization
 
     result = quantize_model(
         options.model,

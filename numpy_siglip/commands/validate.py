@@ -22,7 +22,7 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the differences."""
-    from ..validation import format_validation, validate_model
+    from ..tools.validate.validation import format_validation, validate_model
 
     validation = validate_model(
         options.model,

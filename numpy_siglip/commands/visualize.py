@@ -26,7 +26,7 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw the pictures and print their names."""
-    from ..visualization import visualize
+    from ..tools.visualize.visualization import visualize
 
     pictures = visualize(
         options.image,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..progress import write_line
+from ..common.progress import write_line
 from .arguments import Commands
 from .output import SUCCESS
 
@@ -17,7 +17,7 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compile, and tell what was done."""
-    from ..backends import choose_backend
+    from ..model.backends import choose_backend
 
     choose_backend("numba", None)  # tells it in our words if Numba is missing
     from ..kernels.catalogue.warmup import warm_up

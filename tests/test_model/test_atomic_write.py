@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from numpy_siglip.atomic_write import atomic_write, check_writable
+from numpy_siglip.common.atomic_write import atomic_write, check_writable
 
 
 def _pair(folder, *contents):

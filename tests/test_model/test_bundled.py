@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 import numpy_siglip
 from numpy_siglip import CheckpointError, Embedder, SiglipModel, SiglipProcessor
-from numpy_siglip.hub import locate_model
+from numpy_siglip.checkpoints.hub import locate_model
 
 FOLDER = Path(numpy_siglip.__file__).parent / "emoji"
 LION = FOLDER / "lion.png"
@@ -191,7 +191,7 @@ def test_the_sample_names_what_it_shows():
 
 def test_it_is_found_from_wherever_the_file_that_finds_it_lies(monkeypatch):
     """The same source, loaded as a module of a folder in a folder of the package."""
-    from numpy_siglip import bundled
+    from numpy_siglip.checkpoints import bundled
 
     name = "numpy_siglip.some.folder.bundled"
     moved = ModuleType(name)

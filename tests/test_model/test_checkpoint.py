@@ -20,8 +20,8 @@ from numpy_siglip import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from numpy_siglip.checkpoint_files import open_checkpoint
-from numpy_siglip.vision_weights import vision_tensor_shapes
+from numpy_siglip.checkpoints.checkpoint_files import open_checkpoint
+from numpy_siglip.weights.vision_weights import vision_tensor_shapes
 
 CONFIG = SiglipVisionConfig(**TOY)
 WEIGHTS = realistic_weights(vision_tensor_shapes(CONFIG))
@@ -154,7 +154,7 @@ def test_misaligned_tensors_are_copied_to_an_aligned_place(tmp_path):
 
 def test_opening_reads_no_weights(flat_folder, monkeypatch):
     monkeypatch.setattr(
-        "numpy_siglip.checkpoint.mmap.mmap", lambda *_, **__: pytest.fail("weights were mapped")
+        "numpy_siglip.checkpoints.checkpoint.mmap.mmap", lambda *_, **__: pytest.fail("weights were mapped")
     )
     checkpoint = open_checkpoint(flat_folder)
     assert set(checkpoint) == set(WEIGHTS)

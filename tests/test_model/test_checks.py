@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_siglip import ConfigError
-from numpy_siglip.checks import check_integer, is_finite, shown
+from numpy_siglip.common.checks import check_integer, is_finite, shown
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(7), np.uint8(7)])

@@ -18,7 +18,7 @@ from command_runs import error_line, process, run
 from safetensors.numpy import load_file
 
 import numpy_siglip
-from numpy_siglip.command_line import main
+from numpy_siglip.commands.command_line import main
 
 # ------------------------------------------------------------------------- inspect, validate, errors
 
@@ -138,7 +138,7 @@ def test_version_and_help_of_theprocess():
 def test_help_imports_nothing_heavy():
     """What makes --help answer at once: argparse, and not even NumPy."""
     code = (
-        "import sys\nfrom numpy_siglip.command_line import main\n"
+        "import sys\nfrom numpy_siglip.commands.command_line import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "print(sorted({m.partition('.')[0] for m in sys.modules} & "
         "{'numpy', 'PIL', 'safetensors', 'torch', 'numba', 'tqdm', 'matplotlib'}))"
@@ -255,7 +255,7 @@ def test_a_process_that_is_ended_leaves_nothing_half_written(number, toy_folder,
         os.kill(os.getpid(), number)
         time.sleep(10)
 
-    monkeypatch.setattr("numpy_siglip.safetensors_writer.write_safetensors", end)
+    monkeypatch.setattr("numpy_siglip.checkpoints.safetensors_writer.write_safetensors", end)
     with pytest.raises(SystemExit) as caught:
         run("convert", toy_folder, tmp_path / "out")
     assert caught.value.code == 128 + number

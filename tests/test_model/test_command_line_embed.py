@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import Embedder, load_image
-from numpy_siglip.command_line import main
+from numpy_siglip.commands.command_line import main
 
 
 def test_embed_gives_what_transformers_gives(toy_folder, toy_model, photos, tmp_path):
@@ -247,8 +247,8 @@ def test_other_warnings_are_one_line(toy_folder, photos, tmp_path, monkeypatch, 
         warnings.warn("something\nodd", UserWarning, stacklevel=1)
         return {}
 
-    monkeypatch.setattr("numpy_siglip.inspection.inspect_model", warns)
-    monkeypatch.setattr("numpy_siglip.inspection.format_report", lambda _: "report")
+    monkeypatch.setattr("numpy_siglip.tools.inspection.inspect_model", warns)
+    monkeypatch.setattr("numpy_siglip.tools.inspection.format_report", lambda _: "report")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert run("inspect", "--model", toy_folder) == 0
@@ -259,7 +259,7 @@ def test_too_little_memory_is_one_error(toy_folder, monkeypatch, capsys):
     def fails(*_, **__):
         np.empty((10**7, 10**7))
 
-    monkeypatch.setattr("numpy_siglip.inspection.inspect_model", fails)
+    monkeypatch.setattr("numpy_siglip.tools.inspection.inspect_model", fails)
     assert run("inspect", "--model", toy_folder) == 2
     assert error_line(capsys).startswith("numpy-siglip: error: not enough memory: Unable to allocate")
 

@@ -195,10 +195,10 @@ def test_texts_are_embedded_without_the_vision_tower(pair_folder, tmp_path):
     """Nor are Pillow, torch and transformers imported."""
     code = (
         "import sys\n"
-        "from numpy_siglip.command_line import main\n"
+        "from numpy_siglip.commands.command_line import main\n"
         "model, output = sys.argv[1:]\n"
         "status = main(['embed', '--text', 'a cat', '--quiet', '--model', model, '--output', output])\n"
-        "print(status, {'PIL', 'torch', 'transformers', 'numpy_siglip.vision'} & set(sys.modules))"
+        "print(status, {'PIL', 'torch', 'transformers', 'numpy_siglip.model.vision'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, pair_folder, tmp_path / "o.npy"],

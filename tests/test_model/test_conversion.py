@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import CheckpointError, ConfigError, SiglipVisionModel
-from numpy_siglip.conversion import convert_model, format_conversion
+from numpy_siglip.tools.conversion import convert_model, format_conversion
 
 HEADS = {"vision_config": {"num_attention_heads": 3}, "text_config": {"num_attention_heads": 2}}
 PIXELS = np.random.default_rng(2).uniform(-1, 1, (2, 3, 44, 44)).astype(np.float32)
@@ -157,7 +157,7 @@ def test_a_whole_model_needs_scale_and_bias(state, tmp_path):
 
 
 def test_the_command(state, tmp_path, capsys):
-    from numpy_siglip.command_line import main
+    from numpy_siglip.commands.command_line import main
 
     source = _source("big_vision", state, tmp_path / "source")
     assert main(["convert", str(source), str(tmp_path / "out")]) == 0
@@ -212,7 +212,7 @@ def test_a_folder_that_could_not_be_filled_is_removed(state, tmp_path, monkeypat
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("numpy_siglip.safetensors_writer.write_safetensors", fail)
+    monkeypatch.setattr("numpy_siglip.checkpoints.safetensors_writer.write_safetensors", fail)
     with pytest.raises(OSError, match="No space left"):
         convert_model(source, tmp_path / "new" / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]

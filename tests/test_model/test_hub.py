@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from numpy_siglip import CheckpointError, Embedder, SiglipVisionModel
-from numpy_siglip.hub import locate_model
+from numpy_siglip.checkpoints.hub import locate_model
 
 REPOSITORY = "google/siglip-base-patch16-224"
 
@@ -97,7 +97,7 @@ def test_no_name_at_all_is_an_error():
 @pytest.mark.hub
 def test_published_checkpoint_equals_transformers(photos):
     """Downloads google/siglip-base-patch16-224 (813 MB)."""
-    from numpy_siglip.validation import validate_model
+    from numpy_siglip.tools.validate.validation import validate_model
 
     validation = validate_model(REPOSITORY, list(photos))
     assert validation.first_divergence is None

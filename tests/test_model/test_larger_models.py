@@ -12,8 +12,8 @@ from checkpoints import TOY, realistic_weights
 from comparison import assert_close
 
 from numpy_siglip import ConfigError, SiglipVisionConfig, SiglipVisionModel
-from numpy_siglip.layouts.description import describe
-from numpy_siglip.layouts.larger_models import positions_are_counted
+from numpy_siglip.checkpoints.description.description import describe
+from numpy_siglip.checkpoints.description.larger_models import positions_are_counted
 
 PIXELS = np.random.default_rng(2).uniform(-1, 1, (2, 3, 44, 44)).astype(np.float32)
 WORDS = {
@@ -88,7 +88,7 @@ def test_a_tower_of_the_authors_of_llava(tmp_path):
     """They name the tower in config.json and do not describe it; prefixes are doubled."""
     from safetensors.numpy import save_file
 
-    from numpy_siglip.vision_weights import vision_tensor_shapes
+    from numpy_siglip.weights.vision_weights import vision_tensor_shapes
 
     config = SiglipVisionConfig(
         **TOY | {"hidden_size": 768, "num_attention_heads": 12}, vision_use_head=False

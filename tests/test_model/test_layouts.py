@@ -12,12 +12,12 @@ from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm
 from safetensors.numpy import save_file
 
 from numpy_siglip import Embedder, SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
-from numpy_siglip.checkpoint import Checkpoint
-from numpy_siglip.checkpoint_files import open_checkpoint
-from numpy_siglip.inspection import format_report, inspect_model
-from numpy_siglip.layouts.description import describe, read_config
-from numpy_siglip.layouts.recognition import present
-from numpy_siglip.validation import validate_model
+from numpy_siglip.checkpoints.checkpoint import Checkpoint
+from numpy_siglip.checkpoints.checkpoint_files import open_checkpoint
+from numpy_siglip.checkpoints.description.description import describe, read_config
+from numpy_siglip.checkpoints.layouts.recognition import present
+from numpy_siglip.tools.inspection import format_report, inspect_model
+from numpy_siglip.tools.validate.validation import validate_model
 
 # As wide as a base model, so that the number of heads is known; else as small as can be.
 WIDE = {**TOY, "hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 50}
@@ -329,8 +329,8 @@ def test_what_is_inferred_is_told(toy, tmp_path):
 @pytest.mark.parametrize(("size", "heads"), [("base", 12), ("large", 16), ("so400m", 16), ("giant-opt", 16)])
 def test_published_sizes_are_told_from_shapes(size, heads, tmp_path):
     """No numbers are read for this, so none are written: the file is one hole."""
-    from numpy_siglip.published import _SIZES
-    from numpy_siglip.vision_weights import vision_tensor_shapes
+    from numpy_siglip.tools.published import _SIZES
+    from numpy_siglip.weights.vision_weights import vision_tensor_shapes
 
     sizes = {**_SIZES[size], "num_hidden_layers": 2}
     config = SiglipVisionConfig(**sizes, patch_size=14, image_size=384)

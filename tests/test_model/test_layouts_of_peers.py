@@ -15,7 +15,7 @@ from checkpoints import TOY, TOY_TEXT, transformers_full_model
 from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
 
 from numpy_siglip import SiglipModel, SiglipVisionConfig, SiglipVisionModel
-from numpy_siglip.layouts.description import describe
+from numpy_siglip.checkpoints.description.description import describe
 
 pytestmark = pytest.mark.layouts
 
@@ -114,7 +114,7 @@ def test_timm_naflex_names(timm):
         "embeddings.position_embedding.weight": np.zeros((256, 48), np.float32),
     }
     from numpy_siglip import Siglip2VisionConfig
-    from numpy_siglip.vision_weights import vision_tensor_shapes
+    from numpy_siglip.weights.vision_weights import vision_tensor_shapes
 
     config = Siglip2VisionConfig(
         hidden_size=48, intermediate_size=192, num_hidden_layers=1, num_attention_heads=3

@@ -27,7 +27,7 @@ from numpy_siglip import (
     SiglipTextModel,
     SiglipVisionModel,
 )
-from numpy_siglip.published import find_published
+from numpy_siglip.tools.published import find_published
 
 TOLERANCE = 1e-5
 ATTENTION_TOLERANCE = 5e-5  # exponentials of scores; see test_vision

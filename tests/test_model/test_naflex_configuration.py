@@ -17,7 +17,7 @@ from numpy_siglip import (
     SiglipTextConfig,
     SiglipVisionConfig,
 )
-from numpy_siglip.vision_kinds import AnyVisionConfig
+from numpy_siglip.config.kinds import AnyVisionConfig
 
 VALUES = {
     "hidden_size": 48,

@@ -11,7 +11,7 @@ from PIL import Image
 from transformers.models.siglip2.image_processing_pil_siglip2 import get_image_size_for_max_num_patches
 
 from numpy_siglip import ConfigError, ImageError, Siglip2ImageProcessor, SiglipImageProcessor
-from numpy_siglip.naflex_processing import fit_to_patches
+from numpy_siglip.preprocessing.naflex_processing import fit_to_patches
 
 RANDOM = np.random.default_rng(0)
 

@@ -7,9 +7,9 @@ import torch
 import transformers
 
 from numpy_siglip import PUBLISHED_CHECKPOINTS, Siglip2VisionConfig
-from numpy_siglip.published import find_published
-from numpy_siglip.vision_cost import total_cost, vision_costs
-from numpy_siglip.vision_weights import count_vision_parameters, vision_tensor_shapes
+from numpy_siglip.tools.published import find_published
+from numpy_siglip.tools.vision_cost import total_cost, vision_costs
+from numpy_siglip.weights.vision_weights import count_vision_parameters, vision_tensor_shapes
 
 # Width, layers, heads, MLP of each size, from the conversion script of transformers
 # (models/siglip/convert_siglip_to_hf.py) and big_vision's models/vit.py.

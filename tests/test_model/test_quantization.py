@@ -21,11 +21,11 @@ from numpy_siglip import (
     SiglipTextModel,
     SiglipVisionModel,
 )
-from numpy_siglip.command_line import main
+from numpy_siglip.commands.command_line import main
 from numpy_siglip.kernels.products.integer_product import PackedIntegers
 from numpy_siglip.kernels.tiles.packing import PackedLinear
-from numpy_siglip.quantization import METADATA_KEY, quantize_model
-from numpy_siglip.sensitivity import scan_sensitivity
+from numpy_siglip.tools.quantize.quantization import METADATA_KEY, quantize_model
+from numpy_siglip.tools.quantize.sensitivity import scan_sensitivity
 
 WEIGHTS = "model.safetensors"
 

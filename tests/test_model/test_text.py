@@ -146,7 +146,7 @@ def test_the_trace_names_every_stage(pair_folder):
 
 def _touched(folder, load):
     """Names of the tensors that loading a model asks for."""
-    from numpy_siglip.checkpoint import Checkpoint
+    from numpy_siglip.checkpoints.checkpoint import Checkpoint
 
     asked = set()
     with pytest.MonkeyPatch.context() as patch:

@@ -12,7 +12,7 @@ import transformers
 from vocabularies import TEXTS, gemma_tokenizer, write_siglip_tokenizer
 
 from numpy_siglip import ConfigError, SiglipError, SiglipTokenizer, TextError
-from numpy_siglip.canonical_text import canonicalize
+from numpy_siglip.preprocessing.canonical_text import canonicalize
 
 SPECIAL = ["a </s> b", "</s>", "<unk> cat</s>", "a cat</s>", "<eos>", "a <eos> B", "<pad>x"]
 

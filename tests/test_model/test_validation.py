@@ -12,14 +12,14 @@ from comparison import assert_close
 from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import ConfigError, Siglip2VisionModel, SiglipTextModel, SiglipVisionModel
+from numpy_siglip.embedding.vision_kinds import open_vision_model
 from numpy_siglip.kernels.backend import get_backend
-from numpy_siglip.transformers_peer import transformers_stages, vision_peer
-from numpy_siglip.validation import (
+from numpy_siglip.tools.validate.transformers_peer import transformers_stages, vision_peer
+from numpy_siglip.tools.validate.validation import (
     compare_arrays,
     format_validation,
     validate_model,
 )
-from numpy_siglip.vision_kinds import open_vision_model
 
 
 def test_every_stage_but_the_pooling_maps_is_compared(toy_folder):
@@ -75,7 +75,7 @@ def test_the_first_wrong_stage_is_named(broken, stage, toy_folder, monkeypatch):
         return result * np.float32(1.001)
 
     wrong = get_backend("numpy")._replace(**{broken: too_large})
-    monkeypatch.setattr("numpy_siglip.backends.get_backend", lambda *_: wrong)
+    monkeypatch.setattr("numpy_siglip.model.backends.get_backend", lambda *_: wrong)
     validation = validate_model(toy_folder)
     assert validation.first_divergence.stage == stage
     text = format_validation(validation)
@@ -92,7 +92,7 @@ def test_a_nan_is_a_divergence(toy_folder, monkeypatch):
         return result
 
     wrong = get_backend("numpy")._replace(linear=with_nan)
-    monkeypatch.setattr("numpy_siglip.backends.get_backend", lambda *_: wrong)
+    monkeypatch.setattr("numpy_siglip.model.backends.get_backend", lambda *_: wrong)
     first = validate_model(toy_folder).first_divergence
     assert first.stage == "encoder/layers/00/attention/query"
     assert first.problem == "not finite in this package"
@@ -157,7 +157,7 @@ def test_the_file_that_was_named_is_the_one_compared(toy_folder, tmp_path, monke
         opened.append(vision_peer(transformers, files))
         return opened[0]
 
-    monkeypatch.setattr("numpy_siglip.validation.vision_peer", keep)
+    monkeypatch.setattr("numpy_siglip.tools.validate.validation.vision_peer", keep)
     validate_model(other)
     theirs = opened[0].state_dict()
     for name, value in load_file(other).items():
@@ -220,7 +220,7 @@ def test_naflex_is_compared_with_its_texts(naflex_pair_folder):
 
 
 def test_a_mistake_in_the_text_tower_is_found(pair_folder, monkeypatch):
-    from numpy_siglip import text
+    from numpy_siglip.model import text
 
     def shifted(checkpoint, config, ops):
         weights = load(checkpoint, config, ops)

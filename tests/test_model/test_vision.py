@@ -19,7 +19,7 @@ from numpy_siglip import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from numpy_siglip.published import find_published
+from numpy_siglip.tools.published import find_published
 
 # Relative to the largest magnitude of each tensor. Attention weights are exponentials of scores of some
 # tens, so that a last bit in a score is many in its weight, on transformers' side as on ours.

@@ -14,9 +14,10 @@ from numpy_siglip import (
     SiglipError,
     SiglipImageProcessor,
 )
-from numpy_siglip.command_line import main
-from numpy_siglip.figure_layout import PatchGrid
-from numpy_siglip.figures import (
+from numpy_siglip.commands.command_line import main
+from numpy_siglip.preprocessing.naflex_processing import cut_into_patches
+from numpy_siglip.tools.visualize.figure_layout import PatchGrid
+from numpy_siglip.tools.visualize.figures import (
     draw_patch_filters,
     draw_patch_grid,
     draw_pooling_attention,
@@ -24,8 +25,7 @@ from numpy_siglip.figures import (
     draw_token_colours,
     principal_components,
 )
-from numpy_siglip.naflex_processing import cut_into_patches
-from numpy_siglip.visualization import displayed_image, filters_as_images, visualize
+from numpy_siglip.tools.visualize.visualization import displayed_image, filters_as_images, visualize
 
 NAMES = ["patch_grid", "patch_filters", "position_similarity", "token_colours", "pooling_attention"]
 GRID = PatchGrid(4, 4, 11, 44, 44)

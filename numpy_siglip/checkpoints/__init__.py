@@ -1,0 +1,1 @@
+"""From a model's name to its tensors and its description; knows no classes of models."""

@@ -1,0 +1,150 @@
+"""The files of a checkpoint: which of them hold the weights, and where each tensor lies in them.
+
+A safetensors file is eight bytes of length, a JSON header that says where each tensor lies, and
+the raw numbers (https://huggingface.co/docs/safetensors). The safetensors library checks the
+header against the file. An ``.npz`` archive is described in `npz_file`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..common.json_file import read_json
+from ..errors import CheckpointError
+from .checkpoint import Checkpoint, TensorEntry
+from .npz_file import npz_members
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open the file or files of a model's weights and read their headers.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that holds ``model.safetensors``, or ``model.safetensors.index.json`` with its
+        shards, or one ``.safetensors`` file of another name, or one ``.npz`` archive; or such a
+        file or index itself.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, a file is damaged, a shard is missing, or the weights are pickled.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from safetensors.numpy import save_file
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> save_file({"probe": np.ones((1, 2), np.float16)}, folder / "model.safetensors")
+    >>> checkpoint = open_checkpoint(folder)
+    >>> checkpoint["probe"].dtype, checkpoint.tensor("probe")
+    ('F16', array([[1., 1.]], dtype=float32))
+    """
+    try:
+        file = _weights_in_folder(path) if path.is_dir() else path
+    except OSError as cause:
+        raise CheckpointError(f"{path}: cannot be read ({cause.strerror})") from cause
+    if file.name.endswith(".index.json"):
+        return Checkpoint(path, _read_index(file))
+    if file.suffix in _PICKLES:
+        raise CheckpointError(_pickle_message(file))
+    if file.suffix == ".npz":
+        return Checkpoint(path, _read_npz(file))
+    if file.suffix != ".safetensors":
+        raise CheckpointError(f"{file}: not a .safetensors or .npz file, nor a folder that holds one")
+    return Checkpoint(path, _read_header(file))
+
+
+def _weights_in_folder(folder: Path) -> Path:
+    for name in (WEIGHTS_FILE, INDEX_FILE):
+        if os.path.lexists(folder / name):  # what cannot be opened is named where that is tried
+            return folder / name
+    others = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.npz"))
+    if len(others) == 1:
+        return others[0]
+    if others:
+        names = ", ".join(path.name for path in others)
+        raise CheckpointError(
+            f"{folder}: several weight files ({names}) and no {INDEX_FILE}; name one of them, "
+            "or fetch the index"
+        )
+    pickles = sorted(path for path in folder.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise CheckpointError(_pickle_message(pickles[0]))
+    raise CheckpointError(
+        f"{folder}: no {WEIGHTS_FILE} and no {INDEX_FILE}, nor an .npz archive; name a folder that holds one "
+        "of them, config.json and preprocessor_config.json"
+    )
+
+
+def _pickle_message(file: Path) -> str:
+    return (
+        f"{file}: only safetensors and .npz weights are read, since a pickle can run any code when it is "
+        "opened; convert it with transformers: SiglipVisionModel.from_pretrained(...).save_pretrained(folder)"
+    )
+
+
+def _read_index(index: Path) -> dict[str, TensorEntry]:
+    """Entries of all shards, checked against the index that names them."""
+    weight_map = read_json(index, CheckpointError).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise CheckpointError(f"{index}: no weight_map that gives each tensor's file")
+    entries: dict[str, TensorEntry] = {}
+    for shard in sorted(set(weight_map.values())):
+        if not shard or Path(shard).name != shard:
+            raise CheckpointError(f"{index}: shard {shard!r} is not a plain file name")
+        file = index.parent / shard
+        if not os.path.lexists(file):
+            raise CheckpointError(f"{file}: missing, though {index.name} lists it; fetch this shard too")
+        found = _read_header(file)
+        for name in (name for name, home in weight_map.items() if home == shard):
+            if name not in found:
+                raise CheckpointError(f"{file}: no tensor {name}, though {index.name} says it is there")
+            entries[name] = found[name]
+    return entries
+
+
+def _read_header(file: Path) -> dict[str, TensorEntry]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # Opened first, since Python says why a file cannot be.
+        with file.open("rb") as stream, safe_open(file, framework="numpy"):
+            # safe_open has checked that the header is sound and that the file is as long as it says
+            length = int.from_bytes(stream.read(8), "little")
+            header: dict[str, Any] = json.loads(stream.read(length))
+    except OSError as cause:
+        raise CheckpointError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
+    except SafetensorError as cause:
+        raise CheckpointError(
+            f"{file}: not a whole safetensors file ({cause}); it may be truncated, fetch it again"
+        ) from cause
+    header.pop("__metadata__", None)
+    return {
+        name: TensorEntry(
+            name,
+            file,
+            info["dtype"],
+            tuple(info["shape"]),
+            offset=8 + length + info["data_offsets"][0],
+            num_bytes=info["data_offsets"][1] - info["data_offsets"][0],
+        )
+        for name, info in header.items()
+    }
+
+
+def _read_npz(file: Path) -> dict[str, TensorEntry]:
+    return {
+        member.name: TensorEntry(
+            member.name, file, member.dtype, member.shape, member.offset, member.num_bytes, member.packed_in
+        )
+        for member in npz_members(file)
+    }

@@ -1,0 +1,1 @@
+"""What a model's folder says of the model, or lets one infer."""

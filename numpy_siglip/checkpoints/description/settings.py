@@ -1,0 +1,144 @@
+"""Settings that other libraries put beside their weights, in the words of transformers.
+
+timm and DeepSeek-VL2 have a ``config.json`` of their own, open_clip an ``open_clip_config.json``. A
+``config.json`` without a model type may hold fields of transformers', and these go before all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...common.checks import shown
+from ...common.json_file import read_first_json
+from ...errors import ConfigError
+
+CONFIG_FILE = "config.json"
+OPEN_CLIP_FILE = "open_clip_config.json"
+
+_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "quick_gelu": "quick_gelu"}
+_FIELDS = ("image_size", "num_attention_heads", "hidden_act", "layer_norm_eps", "vision_use_head")
+_FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+
+Values = dict[str, Any]
+
+
+class Settings(NamedTuple):
+    """What is known about a model besides its tensors."""
+
+    towers: dict[str, Values]
+    """Fields of ``"vision"`` and ``"text"`` in the words of transformers"""
+    preprocessing: Values
+    """Fields of the image processor in the words of transformers"""
+    names: str
+    """What the model and its parts are called, in one string"""
+
+
+def read_settings(folder: Path) -> Settings:
+    """Collect what stands beside the weights, and be content with nothing.
+
+    Raises
+    ------
+    ConfigError
+        If a file is damaged, or asks for a preprocessing that is none of SigLIP's.
+    """
+    settings = Settings({"vision": {}, "text": {}}, {}, "")
+    for file, read in ((OPEN_CLIP_FILE, _read_open_clip), (CONFIG_FILE, _read_config)):
+        path = folder / file
+        if path.exists():
+            values = read_first_json(folder, [file], ConfigError, missing="fetch it")[1]
+            try:
+                settings = _over(read(values, path), settings)
+            except (AttributeError, TypeError) as cause:  # a value of another kind than its name promises
+                raise ConfigError(f"{path}: cannot be understood ({cause}); fetch the file again") from cause
+    return settings
+
+
+def _over(new: Settings, old: Settings) -> Settings:
+    return Settings(
+        {tower: {**old.towers[tower], **new.towers[tower]} for tower in old.towers},
+        {**old.preprocessing, **new.preprocessing},
+        f"{old.names} {new.names}",
+    )
+
+
+def _read_config(values: Mapping[str, Any], path: Path) -> Settings:
+    """The ``config.json`` of timm, of transformers in part, or of anybody else."""
+    cfg = values.get("pretrained_cfg") or {}
+    arguments = values.get("model_args") or {}
+    vision: Values = {}
+    if cfg.get("input_size"):
+        vision["image_size"] = _side(cfg["input_size"][1:], path)
+    if arguments.get("img_size"):
+        vision["image_size"] = _side(arguments["img_size"], path)
+    if arguments.get("num_heads"):
+        vision["num_attention_heads"] = arguments["num_heads"]
+    if arguments.get("act_layer"):
+        vision["hidden_act"] = _activation(arguments["act_layer"], path)
+    # At the root of a larger model's file stand the fields of its language model.
+    root = values if values.get("model_type") in (None, "siglip") else {}
+    for part in (root, values.get("vision_config") or {}):
+        vision |= {name: part[name] for name in _FIELDS if part.get(name) is not None}
+    part = values.get("text_config") or {}
+    text = {name: part[name] for name in _FIELDS if part.get(name) is not None}
+    names = (
+        values.get("architecture"),
+        cfg.get("tag"),
+        cfg.get("hf_hub_id"),
+        values.get("open_clip_model_name"),
+    )
+    channels = {f"image_{name}": list(cfg[name]) for name in ("mean", "std") if cfg.get(name)}
+    return Settings({"vision": vision, "text": text}, channels, " ".join(str(n) for n in names if n))
+
+
+def _read_open_clip(values: Mapping[str, Any], path: Path) -> Settings:
+    model = values.get("model_cfg") or {}
+    image, words = model.get("vision_cfg") or {}, model.get("text_cfg") or {}
+    vision: Values = {}
+    if image.get("image_size"):
+        vision["image_size"] = _side(image["image_size"], path)
+    text: Values = {}
+    if words.get("heads"):
+        text["num_attention_heads"] = words["heads"]
+    if (words.get("act_kwargs") or {}).get("approximate") == "tanh":
+        text["hidden_act"] = "gelu_pytorch_tanh"
+    if (words.get("norm_kwargs") or {}).get("eps"):
+        text["layer_norm_eps"] = words["norm_kwargs"]["eps"]
+    names = (image.get("timm_model_name"), words.get("hf_tokenizer_name"))
+    return Settings(
+        {"vision": vision, "text": text},
+        _open_clip_preprocessing(values.get("preprocess_cfg") or {}, path),
+        " ".join(str(name) for name in names if name),
+    )
+
+
+def _open_clip_preprocessing(cfg: Mapping[str, Any], path: Path) -> Values:
+    preprocessing: Values = {f"image_{n}": list(cfg[n]) for n in ("mean", "std") if cfg.get(n)}
+    mode = cfg.get("resize_mode")
+    if mode not in (None, "squash"):
+        raise ConfigError(
+            f"{path}: resize_mode is {shown(mode)}; only 'squash', which all SigLIPs have, is supported: "
+            "add a preprocessor_config.json"
+        )
+    if cfg.get("interpolation"):
+        if cfg["interpolation"] not in _FILTERS:
+            raise ConfigError(
+                f"{path}: interpolation is {shown(cfg['interpolation'])}; supported are {', '.join(_FILTERS)}"
+            )
+        preprocessing["resample"] = _FILTERS[cfg["interpolation"]]
+    return preprocessing
+
+
+def _activation(name: Any, path: Path) -> str:
+    if name not in _ACTIVATIONS:
+        raise ConfigError(f"{path}: act_layer is {shown(name)}; supported are {', '.join(_ACTIVATIONS)}")
+    return _ACTIVATIONS[name]
+
+
+def _side(size: Any, path: Path) -> Any:
+    if not isinstance(size, (list, tuple)):
+        return size
+    if len(set(size)) != 1:
+        raise ConfigError(f"{path}: images of {shown(list(size))} pixels; only squares are supported")
+    return size[0]

@@ -1,0 +1,93 @@
+"""Where a model lies: in a folder, a file, the package, or a copy of a Hugging Face hub repository."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ..errors import CheckpointError
+from .bundled import BUNDLED_MODEL, bundled_folder
+
+# One optional owner and a name, as the hub allows them; anything else must be a path.
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
+_FILES = ["config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json"]
+_TOKENIZER = ["tokenizer_config.json", "tokenizer.json", "spiece.model"]
+_WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.npz"]
+
+
+def locate_model(model: str | Path, revision: str | None = None) -> Path:
+    """Turn what a user calls a model into a path that exists.
+
+    ``"emoji"`` is the model that comes with the package, whatever lies in the current folder. Any other
+    path that exists is taken as it is and the hub is never asked. Anything else that looks like
+    a hub id is downloaded, or found in the local cache, by huggingface_hub, which also
+    respects ``HF_HOME``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE``.
+
+    Parameters
+    ----------
+    model : str or Path
+        A folder, a file, ``"emoji"``, or a hub id such as ``google/siglip-base-patch16-224``.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Returns
+    -------
+    Path
+        A folder or a file.
+
+    Raises
+    ------
+    CheckpointError
+        If nothing is there, huggingface_hub is not installed, the download fails, or a revision is
+        asked of a model that is not on the hub.
+
+    Examples
+    --------
+    >>> locate_model("./no/such/folder")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.CheckpointError: ./no/such/folder: no such file or folder
+    """
+    if not isinstance(model, (str, os.PathLike)) or not str(model):
+        raise CheckpointError(
+            f'no model named; give a folder, a .safetensors file, a hub id or "{BUNDLED_MODEL}"'
+        )
+    try:
+        path = bundled_folder(model) or Path(model).expanduser()
+        found = path.exists()
+    except RuntimeError as cause:  # the home folder of nobody
+        raise CheckpointError(f"{model}: no such file or folder ({cause})") from cause
+    except OSError as cause:
+        raise CheckpointError(f"{model}: cannot be read ({cause.strerror})") from cause
+    if found and revision is not None:
+        raise CheckpointError(
+            f"{model}: is here, and only a model on the hub has revisions; leave {revision!r} out"
+        )
+    if found:
+        return path
+    name = str(model)
+    if isinstance(model, Path) or not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
+        raise CheckpointError(f"{model}: no such file or folder")
+    return _download(name, revision)
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as cause:
+        raise CheckpointError(
+            f"{repository}: no such file or folder; to download it from the Hugging Face hub, "
+            "pip install huggingface_hub"
+        ) from cause
+    try:
+        folder = snapshot_download(
+            repository, revision=revision, allow_patterns=_FILES + _TOKENIZER + _WEIGHTS
+        )
+    except Exception as cause:  # network, disk, permissions, names: each library below has its own errors
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise CheckpointError(
+            f"{repository}: no such file or folder here, and the hub did not give it ({reason}); "
+            "check the name, the revision, the network, or HF_TOKEN for a gated model"
+        ) from cause
+    return Path(folder)

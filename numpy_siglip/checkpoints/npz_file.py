@@ -1,0 +1,139 @@
+"""Archives of NumPy, ``.npz``: where the numbers of each array lie, found without reading them.
+
+Such an archive is a zip file whose members are ``.npy`` files: a short header that says dtype, shape and
+memory order, and the raw numbers
+(https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html). `numpy.savez` stores members as they
+are, so that their numbers can be mapped into memory like those of any other file. Members that were
+compressed, or whose numbers lie in Fortran order, are unpacked when they are asked for. Checksums are
+compared where a member is unpacked, and not where it is mapped; safetensors has none either.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from ..errors import CheckpointError
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then lengths of name and of extra fields
+
+
+class NpzMember(NamedTuple):
+    """One array of an archive."""
+
+    name: str
+    dtype: str
+    """As safetensors calls it; an unnamed one as NumPy does"""
+    shape: tuple[int, ...]
+    offset: int
+    """Of its first byte from the start of the archive, or of the unpacked array"""
+    num_bytes: int
+    packed_in: str
+    """Name to give to `unpack_member`, empty if the numbers lie in the archive as they are"""
+
+
+def npz_members(file: Path) -> list[NpzMember]:
+    """List the arrays of an archive.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read or is not such an archive, or an array is made of Python objects.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "model.npz"
+    >>> np.savez(file, t=np.ones(1, np.float32))
+    >>> member = npz_members(file)[0]
+    >>> member.name, member.dtype, member.shape
+    ('t', 'F32', (1,))
+    """
+    try:
+        with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            size = stream.seek(0, 2)
+            return list(_members(file, stream, archive, size))
+    except OSError as cause:
+        raise CheckpointError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as cause:
+        raise CheckpointError(
+            f"{file}: not a whole .npz archive ({cause}); it may be truncated, fetch it again"
+        ) from cause
+
+
+def unpack_member(file: Path, name: str) -> bytes:
+    r"""The numbers of one array in C order.
+
+    Raises
+    ------
+    CheckpointError
+        If the archive is damaged at this place.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "model.npz"
+    >>> np.savez_compressed(file, t=np.arange(3, dtype=np.uint8))
+    >>> unpack_member(file, npz_members(file)[0].packed_in)
+    b'\x00\x01\x02'
+    """
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(name) as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+            stream.read()  # to its end, where the checksum is compared
+            return array.tobytes()
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as cause:
+        raise CheckpointError(f"{file}: {name} cannot be unpacked ({cause}); fetch the file again") from cause
+
+
+def _members(file: Path, stream: IO[bytes], archive: zipfile.ZipFile, file_size: int) -> Iterator[NpzMember]:
+    for info in archive.infolist():
+        if not info.filename.endswith(".npy"):
+            continue
+        with archive.open(info) as member:
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _read_newer_header
+            shape, fortran, dtype = read(member)
+            header_bytes = member.tell()
+        name = info.filename.removesuffix(".npy")
+        if dtype.hasobject:
+            raise CheckpointError(
+                f"{file}: {name} holds Python objects, which are not read; only numbers are"
+            )
+        num_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        in_order = not fortran or len(shape) < 2
+        if info.compress_type == zipfile.ZIP_STORED and in_order:
+            offset, packed_in = _data_offset(stream, info.header_offset) + header_bytes, ""
+            if offset + num_bytes > file_size or header_bytes + num_bytes > info.file_size:
+                raise ValueError(f"{name} is longer than its place in the file")
+        else:
+            offset, packed_in = 0, info.filename
+        yield NpzMember(name, _dtype_name(dtype), shape, offset, num_bytes, packed_in)
+
+
+def _read_newer_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    # Versions 2.0 and 3.0 differ in an encoding that plain dtypes make no use of.
+    return np.lib.format.read_array_header_2_0(stream)
+
+
+def _data_offset(stream: IO[bytes], header_offset: int) -> int:
+    """Where the bytes of a member begin, which only the header beside them tells."""
+    stream.seek(header_offset)
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
+    if signature != b"PK\x03\x04":
+        raise ValueError("a member is not where the directory says")
+    return int(header_offset + _LOCAL_HEADER.size + name_length + extra_length)
+
+
+def _dtype_name(dtype: np.dtype) -> str:
+    # bfloat16 is no dtype of NumPy's own, and is written as two bytes without a meaning.
+    if dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None:
+        return "BF16"
+    names = {"<f2": "F16", "<f4": "F32", "<f8": "F64"}
+    return names.get(dtype.str, dtype.str)

@@ -1,0 +1,1 @@
+"""What knows nothing of SigLIP: checks of arguments, JSON files, atomic writes, batches, progress."""

@@ -1,0 +1,1 @@
+"""Shapes of towers and of whole models, with transformers' names and defaults."""

@@ -1,0 +1,336 @@
+"""Images and texts in, embeddings and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints.bundled import BUNDLED_MODEL
+from ..common.batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
+from ..common.progress import with_progress
+from ..config.configuration import CONFIG_FILE
+from ..config.naflex_configuration import Siglip2TextConfig
+from ..config.text_configuration import SiglipTextConfig
+from ..errors import CheckpointError, ConfigError
+from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE
+from ..model.backends import choose_backend
+from ..model.comparison import Comparison, require_one_width
+from ..preprocessing.images import is_path
+from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
+from .embeddings import require_finite
+from .text_embedder import TextEmbedder
+from .vision_kinds import ImageProcessor, VisionFiles, VisionModel, open_vision_model, require_fit
+
+
+class Embedder:
+    """A vision tower together with its preprocessing, and a text tower as soon as there is a text.
+
+    Make one with `from_pretrained`. The text tower of its checkpoint is read when it is first used.
+
+    Parameters
+    ----------
+    model : SiglipVisionModel or Siglip2VisionModel
+    processor : SiglipImageProcessor or Siglip2ImageProcessor
+        Of the same kind.
+
+    Raises
+    ------
+    CheckpointError
+        If the tower has no pooling head, and so gives no image embedding.
+    ConfigError
+        If the processor makes something else than the tower takes.
+
+    Examples
+    --------
+    >>> from numpy_siglip import Embedder
+    >>> embedder = Embedder.from_pretrained(model_folder)
+    >>> embeddings = embedder.embed_images([photo, photo])
+    >>> embeddings.shape == (2, embedder.embedding_size)
+    True
+    >>> float((embeddings[0] @ embeddings[1]).round(5))
+    1.0
+    """
+
+    def __init__(self, model: VisionModel, processor: ImageProcessor) -> None:
+        require_fit(model.config, processor)
+        self.model = model
+        self.processor = processor
+        self._files: VisionFiles | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = BUNDLED_MODEL,
+        *,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
+        revision: str | None = None,
+    ) -> Embedder:
+        """Load a checkpoint and its preprocessing, of fixed resolution or NaFlex.
+
+        Parameters
+        ----------
+        model : str or Path
+            A folder with ``config.json``, ``preprocessor_config.json`` and safetensors weights, a
+            ``.safetensors`` file or index beside the other two, or a hub id (needs the extra ``hub``).
+            Left out, it is the model that comes with the package: small, and trained on drawings of emoji
+            alone; it knows no photographs.
+        backend : str
+            As for `SiglipVisionModel.from_pretrained`, and so is ``threads``.
+        threads : int, optional
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration or the preprocessing is missing, unreadable or impossible, if the two do
+            not fit each other, or if there is no such backend or dtype, or it cannot use that many threads.
+        CheckpointError
+            If weights are missing, damaged, or do not fit the configuration; if the tower has no pooling
+            head, and so gives no image embedding.
+
+        Examples
+        --------
+        >>> Embedder.from_pretrained(model_folder).embedding_size
+        33
+        """
+        ops = choose_backend(backend, threads, dtype, float32_layers)
+        files = open_vision_model(model, revision)
+        file, processor = files.read_processor()
+        try:
+            require_fit(files.config, processor)  # before the weights are read, which takes longer
+        except CheckpointError as error:
+            raise CheckpointError(f"{files.location}: {error}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{file} and {CONFIG_FILE} beside it do not fit each other: {error}") from None
+        embedder = cls(files.load_model(ops), processor)
+        embedder._files = files
+        return embedder
+
+    @property
+    def embedding_size(self) -> int:
+        """Length of one embedding."""
+        return self.model.config.hidden_size
+
+    def embed_images(
+        self,
+        images: Iterable[Any],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        normalize: bool = True,
+        progress: bool = False,
+        apply_exif_orientation: bool = False,
+    ) -> np.ndarray:
+        """Embed images, a batch at a time.
+
+        Parameters
+        ----------
+        images : iterable of images
+            Anything `SiglipImageProcessor` takes, paths included. It may be a generator: no more than
+            one batch is held in memory. A single path or Pillow image is one image.
+        batch_size : int
+        normalize : bool
+            Scale each embedding to length 1, as comparing by dot product asks for. The model's own
+            ``pooler_output`` is not normalised.
+        progress : bool
+            Show a progress bar on standard error (needs tqdm, extra ``progress``).
+        apply_exif_orientation : bool
+            See `SiglipImageProcessor`.
+
+        Returns
+        -------
+        ndarray of float32, shape (images, embedding_size)
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be read, or is an array that holds NaN or infinite numbers.
+        ConfigError
+            If ``batch_size`` is no positive integer.
+        CheckpointError
+            If an embedding is not finite, because the checkpoint's weights are not or overflow.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> embedder.embed_images([photo], normalize=False).shape
+        (1, 33)
+        """
+        batch_size = check_batch_size(batch_size)
+        embedded = []
+        for batch in in_batches(with_progress(_as_iterable(images), progress), batch_size):
+            inputs = self.processor(batch, apply_exif_orientation=apply_exif_orientation)
+            embedded.append(self.embed_inputs(inputs, normalize=normalize))
+        return np.concatenate(embedded) if embedded else np.zeros((0, self.embedding_size), np.float32)
+
+    def embed_inputs(self, inputs: Mapping[str, Any], *, normalize: bool = True) -> np.ndarray:
+        """Embed preprocessed images.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray
+            As the processor returns it.
+        normalize : bool
+            Scale each embedding to length 1.
+
+        Returns
+        -------
+        ndarray of float32, shape (images, embedding_size)
+
+        Raises
+        ------
+        ImageError
+            If they do not fit the model, or hold pixels that are not finite.
+        CheckpointError
+            If an embedding is not finite though the pixels are.
+        """
+        with np.errstate(all="ignore"):  # what overflows is told below, in one error
+            embeddings = self.model(**inputs).pooler_output
+        assert embeddings is not None  # the constructor saw a pooling head
+        source = "the model" if self._files is None else str(self._files.location)
+        require_finite(embeddings, inputs["pixel_values"], source)
+        return self.model.ops.l2_normalize(embeddings) if normalize else embeddings
+
+    @cached_property
+    def text_embedder(self) -> TextEmbedder:
+        """The text tower of the same checkpoint, with its tokenizer; read when it is first asked for.
+
+        Raises
+        ------
+        ConfigError, CheckpointError, SiglipError
+            If the checkpoint has none, its tokenizer is missing, or the libraries that read it are.
+        """
+        files = self._pretrained()
+        kind = Siglip2TextConfig if files.is_naflex else SiglipTextConfig
+        config = kind.from_pretrained(files.location)
+        require_one_width(self.embedding_size, config.projection_size, files.location)
+        return TextEmbedder.from_files(files.location, files.checkpoint, config, self.model.ops)
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """How the embeddings of the checkpoint's images and texts are compared.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is that of a vision tower alone.
+        """
+        return Comparison.from_checkpoint(self._pretrained().checkpoint, self.model.ops)
+
+    def embed_texts(
+        self,
+        texts: Iterable[str],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        normalize: bool = True,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Embed texts, a batch at a time (extra ``text``).
+
+        Parameters
+        ----------
+        texts : iterable of str
+            A single string is one text.
+        batch_size : int
+        normalize : bool
+            Scale each embedding to length 1.
+        progress : bool
+            Show a progress bar on standard error (needs tqdm, extra ``progress``).
+
+        Returns
+        -------
+        ndarray of float32, shape (texts, embedding_size)
+
+        Raises
+        ------
+        TextError
+            If something is no text.
+        ConfigError, CheckpointError, SiglipError
+            If the checkpoint has no text tower, its tokenizer is missing, or the libraries that read it are.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> embedder.embed_texts(["a photo of a cat", "a photo of a dog"]).shape
+        (2, 33)
+        """
+        return self.text_embedder.embed_texts(
+            texts, batch_size=batch_size, normalize=normalize, progress=progress
+        )
+
+    def classify(
+        self,
+        images: Iterable[Any],
+        labels: Iterable[str],
+        *,
+        prompt: str = DEFAULT_PROMPT,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        progress: bool = False,
+        apply_exif_orientation: bool = False,
+    ) -> np.ndarray:
+        """Tell how likely each label is for each image, without having been trained on the labels.
+
+        Parameters
+        ----------
+        images : iterable of images
+            As for `embed_images`.
+        labels : iterable of str
+        prompt : str
+            What the model reads for a label, with ``{}`` in its place.
+        batch_size : int
+        progress : bool
+        apply_exif_orientation : bool
+            As for `embed_images`.
+
+        Returns
+        -------
+        ndarray of float32, shape (images, labels)
+            Probabilities, each by itself: they do not sum to 1, and all may be small.
+
+        Raises
+        ------
+        ImageError, TextError
+            If an image or a label cannot be read.
+        ConfigError, CheckpointError, SiglipError
+            As for `embed_texts`, or if the prompt has no place for the label.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> embedder.classify([photo], ["a cat", "a dog", "a bicycle"]).shape
+        (1, 3)
+        """
+        prompts = fill_prompt(prompt, labels)
+        text_embeds = self.embed_texts(prompts, batch_size=batch_size)
+        image_embeds = self.embed_images(
+            images, batch_size=batch_size, progress=progress, apply_exif_orientation=apply_exif_orientation
+        )
+        return self.comparison.probabilities(self.comparison.logits(image_embeds, text_embeds))
+
+    def _pretrained(self) -> VisionFiles:
+        if self._files is None:
+            raise ConfigError(
+                "this embedder was made of a vision tower alone and knows no texts; make it with "
+                "Embedder.from_pretrained"
+            )
+        return self._files
+
+
+def _as_iterable(images: Any) -> Iterable[Any]:
+    """One image as a list of one. An array of four axes is a batch already."""
+    if is_path(images) or hasattr(images, "convert") or getattr(images, "ndim", 4) < 4:
+        return [images]
+    try:
+        return iter(images)
+    except TypeError:  # no image either, which is for the processor to say
+        return [images]

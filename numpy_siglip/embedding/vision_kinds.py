@@ -1,0 +1,114 @@
+"""The two kinds of vision tower, of fixed resolution and NaFlex, and which of them a model has.
+
+What works with either (`Embedder`, the command line) opens a model by `open_vision_model`, which looks at
+its ``config.json``, and calls what it finds there: a model takes what its image processor returns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ..config.kinds import AnyVisionConfig
+from ..config.naflex_configuration import Siglip2VisionConfig, VisionConfig
+from ..errors import CheckpointError, ConfigError
+from ..kernels.backend import Backend
+from ..model.model_files import open_model
+from ..model.naflex import Siglip2VisionModel
+from ..model.vision import SiglipVisionModel
+from ..preprocessing.image_processing import SiglipImageProcessor
+from ..preprocessing.naflex_processing import Siglip2ImageProcessor
+from ..weights.tower_weights import Tensors
+
+VisionModel = SiglipVisionModel | Siglip2VisionModel
+ImageProcessor = SiglipImageProcessor | Siglip2ImageProcessor
+
+
+class VisionFiles(NamedTuple):
+    """Where a model with a vision tower lies, its tensors and the tower's shape."""
+
+    location: Path
+    checkpoint: Tensors
+    config: VisionConfig
+
+    @property
+    def is_naflex(self) -> bool:
+        """Whether the tower takes images of any aspect ratio."""
+        return isinstance(self.config, Siglip2VisionConfig)
+
+    def load_model(self, ops: Backend) -> VisionModel:
+        """Read the weights of the tower."""
+        if isinstance(self.config, Siglip2VisionConfig):
+            return Siglip2VisionModel.from_checkpoint(self.checkpoint, self.config, ops)
+        return SiglipVisionModel.from_checkpoint(self.checkpoint, self.config, ops)
+
+    def read_processor(self) -> tuple[Path, ImageProcessor]:
+        """The image processor of the model, and the file that describes it."""
+        return (Siglip2ImageProcessor if self.is_naflex else SiglipImageProcessor).read(self.location)
+
+
+def open_vision_model(model: str | Path, revision: str | None = None) -> VisionFiles:
+    """Open a checkpoint and read the configuration of its vision tower, of whatever kind it is.
+
+    Parameters
+    ----------
+    model : str or Path
+        A folder, a ``.safetensors`` file or index, or a hub id.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        As `open_model`.
+
+    Examples
+    --------
+    >>> open_vision_model(model_folder).is_naflex, open_vision_model(naflex_folder).is_naflex
+    (False, True)
+    """
+    return VisionFiles(*open_model(model, revision, kind=AnyVisionConfig))
+
+
+def require_fit(config: VisionConfig, processor: ImageProcessor) -> None:
+    """Refuse a tower that gives no embedding, or that takes other images than the processor makes.
+
+    Raises
+    ------
+    CheckpointError
+        If the tower has no pooling head.
+    ConfigError
+        If the processor makes something else than the tower takes.
+    """
+    naflex = isinstance(config, Siglip2VisionConfig)
+    tower = "Siglip2VisionModel" if naflex else "SiglipVisionModel"
+    if not config.vision_use_head:
+        raise CheckpointError(
+            "this tower has no pooling head (vision_use_head is false), so it gives tokens and no "
+            f"embedding; use {tower} and its last_hidden_state"
+        )
+    if config.num_channels != 3:
+        raise ConfigError(
+            f"images are preprocessed to 3 channels, but num_channels is {config.num_channels}; use "
+            f"{tower} with pixel values of your own"
+        )
+    advice = "take both files from the same model"
+    if isinstance(config, Siglip2VisionConfig):
+        if not isinstance(processor, Siglip2ImageProcessor):
+            raise ConfigError(f"a NaFlex tower takes patches, which Siglip2ImageProcessor makes; {advice}")
+        if processor.patch_size != config.patch_size:
+            raise ConfigError(
+                f"images are cut into patches of {processor.patch_size} pixels, but patch_size is "
+                f"{config.patch_size}; {advice}"
+            )
+    elif isinstance(processor, Siglip2ImageProcessor):
+        raise ConfigError(
+            f"this tower takes whole images, which SiglipImageProcessor makes, and not patches; {advice}"
+        )
+    elif processor.do_resize and "height" in processor.size:  # otherwise it depends on the image
+        height, width = processor.size["height"], processor.size["width"]
+        if not config.takes(height, width):
+            raise ConfigError(
+                f"images are preprocessed to a size of {height} x {width} pixels, but image_size is "
+                f"{config.image_size}; {advice}"
+            )

@@ -1,0 +1,1 @@
+"""The forward pass, written once against the table of operations."""

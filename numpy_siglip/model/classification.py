@@ -1,0 +1,157 @@
+"""A classifier on top of the vision tower: the mean of all tokens, and one linear map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config.configuration import SiglipConfig
+from ..errors import CheckpointError
+from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..outputs import ImageClassifierOutput
+from ..weights.tower_reader import TowerReader
+from ..weights.tower_weights import Tensors
+from .backends import choose_backend
+from .model_files import open_model
+from .vision import SiglipVisionModel
+
+_WEIGHT, _BIAS = "classifier.weight", "classifier.bias"
+
+
+class SiglipForImageClassification:
+    """A SigLIP vision tower that was trained further to tell classes of images.
+
+    Make one with `from_pretrained`. It averages the tower's tokens and does not use its pooling head.
+
+    Parameters
+    ----------
+    config : SiglipConfig
+    vision_model : SiglipVisionModel
+    classifier : object or None
+        A linear map (hidden_size) -> (num_labels) as ``ops`` prepared it; None gives the mean itself.
+    ops : Backend
+        The table of operations.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipForImageClassification, SiglipImageProcessor
+    >>> model = SiglipForImageClassification.from_pretrained(classifier_folder)
+    >>> logits = model(**SiglipImageProcessor.from_pretrained(model_folder)([photo])).logits
+    >>> logits.shape, sorted(model.config.id2label.values())
+    ((1, 3), ['bicycle', 'cat', 'dog'])
+    """
+
+    def __init__(
+        self, config: SiglipConfig, vision_model: SiglipVisionModel, classifier: Any, ops: Backend
+    ) -> None:
+        self.config = config
+        self.vision_model = vision_model
+        self._classifier = classifier
+        self.ops = ops
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
+        revision: str | None = None,
+        config: SiglipConfig | None = None,
+    ) -> SiglipForImageClassification:
+        """Load a checkpoint of ``SiglipForImageClassification`` in the layout of transformers.
+
+        Parameters
+        ----------
+        model : str or Path
+            As for `SiglipVisionModel.from_pretrained`, and so are the others.
+        backend : str
+        threads : int, optional
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
+        revision : str, optional
+        config : SiglipConfig, optional
+            Instead of the checkpoint's own ``config.json``.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration is missing, unreadable or impossible, there is no such backend, or it
+            cannot use that many threads.
+        CheckpointError
+            If weights are missing, damaged, or do not fit the configuration.
+        """
+        ops = choose_backend(backend, threads, dtype, float32_layers)
+        files = open_model(model, revision, config, SiglipConfig)
+        return cls.from_checkpoint(files.checkpoint, files.config, ops)
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend
+    ) -> SiglipForImageClassification:
+        """Build the classifier from an open checkpoint; see `from_pretrained`."""
+        classifier = _read_classifier(checkpoint, config, ops)
+        vision = SiglipVisionModel.from_checkpoint(checkpoint, config.vision_config, ops)
+        return cls(config, vision, classifier, ops)
+
+    def __call__(
+        self,
+        pixel_values: np.ndarray,
+        *,
+        interpolate_pos_encoding: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ImageClassifierOutput:
+        """Classify a batch of preprocessed images.
+
+        Parameters
+        ----------
+        pixel_values, interpolate_pos_encoding, output_hidden_states, output_attentions
+            As for calling `SiglipVisionModel`.
+
+        Returns
+        -------
+        ImageClassifierOutput
+            ``logits`` of shape (batch, num_labels), in the order of ``config.id2label``.
+
+        Raises
+        ------
+        ImageError
+            If the pixels do not fit the model.
+        """
+        output = self.vision_model(
+            pixel_values,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+        mean = self.ops.mean_pooling(output.last_hidden_state)  # (B, T, D) -> (B, D)
+        logits = mean if self._classifier is None else self.ops.linear(mean, self._classifier)
+        return ImageClassifierOutput(logits, output.hidden_states, output.attentions)
+
+
+def _read_classifier(checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Any:
+    if not config.id2label:
+        return None
+    shapes = {
+        _WEIGHT: (len(config.id2label), config.vision_config.hidden_size),
+        _BIAS: (len(config.id2label),),
+    }
+    for name, shape in shapes.items():
+        if name not in checkpoint:
+            raise CheckpointError(
+                f"{checkpoint.source}: tensor {name} is missing, so this is no SiglipForImageClassification; "
+                "to tell classes by their names use SiglipModel or Embedder.classify"
+            )
+        if checkpoint[name].shape != shape:
+            raise CheckpointError(
+                f"{checkpoint.source}: tensor {name} has shape {checkpoint[name].shape}, but the id2label of "
+                f"config.json asks for {shape}; they describe different models"
+            )
+    return TowerReader(checkpoint, {name: name for name in shapes}, ops).linear("classifier")

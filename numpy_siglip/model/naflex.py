@@ -1,0 +1,242 @@
+"""The NaFlex vision tower of SigLIP 2, for images of any aspect ratio.
+
+    patches (B, N, P * P * C) -> linear map + positions resampled to the image's grid -> `vision_tower`
+
+Images of a batch have different numbers of patches, and rows of padding make them equal. No arithmetic
+is done on those: each image is cut to its own patches, and goes through the tower together with the images
+that have as many. A padding row can then have no influence, and no operation needs a mask.
+
+Tschannen et al., 2025, section 2.4, https://arxiv.org/abs/2502.14786; ``Siglip2VisionModel`` in transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config.naflex_configuration import Siglip2VisionConfig
+from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..outputs import BaseModelOutputWithPooling
+from ..weights.tower_weights import Tensors
+from ..weights.vision_weights import VisionWeights, load_vision_weights
+from .backends import choose_backend
+from .model_files import open_model
+from .naflex_padding import PaddedStages, PatchBatch
+from .trace import LayerRecorder, Listener
+from .vision_tower import vision_tower
+
+
+class Siglip2VisionModel:
+    """Vision tower of the NaFlex variant of SigLIP 2.
+
+    Make one with `from_pretrained`. The model is immutable and may be called from several threads.
+    Checkpoints of SigLIP 2 with a resolution in their name are for `SiglipVisionModel`.
+
+    Parameters
+    ----------
+    config : Siglip2VisionConfig
+    weights : VisionWeights
+        Prepared for ``ops``.
+    ops : Backend
+        The table of operations.
+
+    Examples
+    --------
+    >>> from numpy_siglip import Siglip2ImageProcessor, Siglip2VisionModel
+    >>> model = Siglip2VisionModel.from_pretrained(naflex_folder)
+    >>> processor = Siglip2ImageProcessor.from_pretrained(naflex_folder)
+    >>> inputs = processor(images=[photo, photo.parent / "astronaut.jpg"])
+    >>> inputs.spatial_shapes.tolist()
+    [[4, 5], [4, 4]]
+    >>> model(**inputs).pooler_output.shape == (2, model.config.hidden_size)
+    True
+    """
+
+    def __init__(self, config: Siglip2VisionConfig, weights: VisionWeights, ops: Backend) -> None:
+        self.config = config
+        self._weights = weights
+        self.ops = ops
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
+        revision: str | None = None,
+        config: Siglip2VisionConfig | None = None,
+    ) -> Siglip2VisionModel:
+        """Load the vision tower of a NaFlex checkpoint; parameters and errors as in `SiglipVisionModel`.
+
+        Parameters
+        ----------
+        model : str or Path
+            A folder, a ``.safetensors`` file or index beside its ``config.json``, or a hub id.
+        backend : str
+            ``"numba"`` or ``"numpy"``.
+        threads : int, optional
+            Of the compiled backend.
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+        config : Siglip2VisionConfig, optional
+            Instead of the checkpoint's own ``config.json``.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration is missing, unreadable, impossible or that of a fixed resolution, there is no
+            such backend, or it cannot use that many threads.
+        CheckpointError
+            If weights are missing, damaged, or do not fit the configuration.
+
+        Examples
+        --------
+        >>> from numpy_siglip import Siglip2VisionModel
+        >>> Siglip2VisionModel.from_pretrained(naflex_folder, backend="numpy").config.num_patches
+        16
+        """
+        ops = choose_backend(backend, threads, dtype, float32_layers)
+        files = open_model(model, revision, config, Siglip2VisionConfig)
+        return cls.from_checkpoint(files.checkpoint, files.config, ops)
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Tensors, config: Siglip2VisionConfig, ops: Backend
+    ) -> Siglip2VisionModel:
+        """Build the tower from an open checkpoint; see `from_pretrained`."""
+        return cls(config, load_vision_weights(checkpoint, config, ops), ops)
+
+    def __call__(
+        self,
+        pixel_values: np.ndarray,
+        pixel_attention_mask: np.ndarray | None,
+        spatial_shapes: np.ndarray,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> BaseModelOutputWithPooling:
+        """Embed a batch of preprocessed images.
+
+        Parameters
+        ----------
+        pixel_values : array_like of float, shape (batch, patches, patch_size * patch_size * num_channels)
+            As `Siglip2ImageProcessor` returns them; computed on in float32.
+        pixel_attention_mask : array_like of shape (batch, patches), or None
+            Ones for an image's own patches, which come first, and zeros for padding. It says nothing that
+            ``spatial_shapes`` does not, and None stands for what that says.
+        spatial_shapes : array_like of int, shape (batch, 2)
+            Rows and columns of each image's grid of patches.
+        output_hidden_states : bool
+            Return the embeddings and the output of every layer too.
+        output_attentions : bool
+            Return the attention weights of every layer too.
+
+        Returns
+        -------
+        BaseModelOutputWithPooling
+            Rows of padding are zeros in ``last_hidden_state`` and ``hidden_states``, and so are rows and
+            columns in ``attentions``. In transformers they hold numbers that mean nothing.
+
+        Raises
+        ------
+        ImageError
+            If the patches, the mask and the grids do not fit each other or the model.
+
+        Notes
+        -----
+        How much padding there is changes no bit of the other results, nor does what it holds.
+        """
+        recorder = LayerRecorder(
+            self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
+        )
+        batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
+        stages = PaddedStages(recorder.listener, recorder.keeps, batch)
+        last_hidden_state, pooler_output = self._forward(
+            batch, stages, watch_layers=output_attentions, output_attentions=output_attentions
+        )
+        return BaseModelOutputWithPooling(
+            last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
+        )
+
+    def trace(
+        self,
+        pixel_values: np.ndarray,
+        pixel_attention_mask: np.ndarray | None,
+        spatial_shapes: np.ndarray,
+        listener: Listener | None = None,
+        *,
+        output_attentions: bool = True,
+    ) -> dict[str, np.ndarray]:
+        """Run the model and hand out every named stage, those of `SiglipVisionModel.trace`.
+
+        Parameters
+        ----------
+        pixel_values, pixel_attention_mask, spatial_shapes : array_like
+            As for calling the model.
+        listener : callable, optional
+            Called with the name and the array of each stage. In a batch of different token counts a stage is
+            complete when the last of them has passed, and the others wait in memory until then.
+        output_attentions : bool
+            Whether attention weights are among the stages.
+
+        Returns
+        -------
+        dict of str to ndarray
+            All stages by name, or nothing if there is a listener.
+
+        Examples
+        --------
+        >>> from numpy_siglip import Siglip2ImageProcessor, Siglip2VisionModel
+        >>> model = Siglip2VisionModel.from_pretrained(naflex_folder)
+        >>> inputs = Siglip2ImageProcessor.from_pretrained(naflex_folder)(photo)
+        >>> model.trace(**inputs)["embeddings"].shape
+        (1, 20, 33)
+        """
+        kept: dict[str, np.ndarray] = {}
+        batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
+        stages = PaddedStages(listener or kept.__setitem__, lambda _: True, batch)
+        self._forward(batch, stages, watch_layers=True, output_attentions=output_attentions)
+        return kept
+
+    def _forward(
+        self, batch: PatchBatch, stages: PaddedStages, *, watch_layers: bool, output_attentions: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        config, weights, ops = self.config, self._weights, self.ops
+        tokens = np.zeros((*batch.patches.shape[:2], config.hidden_size), np.float32)
+        pooled = np.zeros((len(tokens), config.hidden_size), np.float32)
+        for count, images in batch.by_token_count().items():
+            positions = np.empty((len(images), count, config.hidden_size), np.float32)
+            for place, image in enumerate(images):
+                positions[place] = self._position_embedding(*batch.grids[image])
+            embeddings = ops.linear(
+                batch.patches[images, :count], weights.patch_embedding, residual=positions
+            )
+            tokens[images, :count], embedding = vision_tower(
+                embeddings,
+                weights,
+                config,
+                ops,
+                output_attentions=output_attentions,
+                stage=stages.of(images),
+                watch_layers=watch_layers,
+            )
+            if embedding is not None:
+                pooled[images] = embedding
+        return tokens, pooled if weights.head is not None else None
+
+    def _position_embedding(self, rows: int, columns: int) -> Any:
+        """The learned positions, resampled to a grid: (rows * columns, hidden_size)."""
+        side = self.config.patches_per_side
+        position = self._weights.position_embedding
+        if (rows, columns) == (side, side):
+            return position
+        return self.ops.position_embedding(position, rows, columns, "antialiased_bilinear")

@@ -1,0 +1,109 @@
+"""The whole NaFlex model of SigLIP 2: its vision tower, a text tower, and how their embeddings compare.
+
+Its text tower and its comparison are those of SigLIP; see `siglip` and `text`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..config.configuration import SiglipConfig, SiglipTextConfig
+from ..config.naflex_configuration import Siglip2Config, Siglip2TextConfig
+from ..outputs import BaseModelOutputWithPooling, SiglipOutput
+from .naflex import Siglip2VisionModel
+from .siglip import SiglipModel
+from .text import SiglipTextModel
+
+
+class Siglip2TextModel(SiglipTextModel):
+    """Text tower of the NaFlex variant of SigLIP 2: a `SiglipTextModel` that reads such checkpoints.
+
+    Examples
+    --------
+    >>> from numpy_siglip import Siglip2TextModel
+    >>> model = Siglip2TextModel.from_pretrained(naflex_folder)
+    >>> model([[5, 6, 1]]).pooler_output.shape
+    (1, 33)
+    """
+
+    config_class: ClassVar[type[SiglipTextConfig]] = Siglip2TextConfig
+
+
+class Siglip2Model(SiglipModel):
+    """Both towers of the NaFlex variant of SigLIP 2.
+
+    Make one with `from_pretrained`. Parameters and methods are those of `SiglipModel`, but for what an image
+    is given as.
+
+    Examples
+    --------
+    >>> from numpy_siglip import Siglip2Model, Siglip2Processor
+    >>> model = Siglip2Model.from_pretrained(naflex_folder)
+    >>> processor = Siglip2Processor.from_pretrained(naflex_folder)
+    >>> output = model(**processor(text=["a cat", "a dog"], images=[photo]))
+    >>> output.logits_per_image.shape
+    (1, 2)
+    """
+
+    config_class: ClassVar[type[SiglipConfig]] = Siglip2Config
+    vision_class: ClassVar[Any] = Siglip2VisionModel
+    text_class: ClassVar[type[SiglipTextModel]] = Siglip2TextModel
+
+    def get_image_features(  # type: ignore[override]  # as in transformers, where they differ likewise
+        self,
+        pixel_values: np.ndarray,
+        pixel_attention_mask: np.ndarray | None,
+        spatial_shapes: np.ndarray,
+        **outputs: bool,
+    ) -> BaseModelOutputWithPooling:
+        """Run the vision tower; as in transformers 5, the embedding is the output's ``pooler_output``.
+
+        Parameters
+        ----------
+        pixel_values, pixel_attention_mask, spatial_shapes, **outputs
+            As for calling `Siglip2VisionModel`.
+        """
+        output: BaseModelOutputWithPooling = self.vision_model(
+            pixel_values, pixel_attention_mask, spatial_shapes, **outputs
+        )
+        return output
+
+    def __call__(  # type: ignore[override]
+        self,
+        input_ids: np.ndarray,
+        pixel_values: np.ndarray,
+        pixel_attention_mask: np.ndarray | None,
+        spatial_shapes: np.ndarray,
+        *,
+        return_loss: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> SiglipOutput:
+        """Embed images and texts, and compare every image with every text.
+
+        Parameters
+        ----------
+        input_ids : array_like of int, shape (texts, tokens)
+        pixel_values, pixel_attention_mask, spatial_shapes : array_like
+            As for calling `Siglip2VisionModel`.
+        return_loss : bool
+            Compute the loss too, for which text i has to belong to image i.
+        output_hidden_states, output_attentions : bool
+            Of both towers.
+
+        Returns
+        -------
+        SiglipOutput
+
+        Raises
+        ------
+        TextError, ImageError
+            If the input does not fit the model.
+        ConfigError
+            If the loss is asked for and there are not as many texts as images.
+        """
+        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        vision = self.get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **asked)
+        return self._compare(vision, self.get_text_features(input_ids, **asked), return_loss)

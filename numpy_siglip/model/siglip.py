@@ -1,0 +1,251 @@
+"""The whole SigLIP model: two towers, and the comparison of the embeddings they end in.
+
+    images -> vision tower -> embeddings (M, D)        texts -> text tower -> embeddings (N, D)
+    embeddings of length 1 -> comparison -> logits (M, N)
+
+Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipModel`` in transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from ..common.checks import as_array
+from ..config.configuration import SiglipConfig
+from ..errors import ConfigError
+from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..outputs import BaseModelOutputWithPooling, SiglipOutput
+from ..weights.tower_weights import Tensors
+from .backends import choose_backend
+from .comparison import Comparison, require_one_width
+from .model_files import open_model
+from .text import SiglipTextModel
+from .vision import SiglipVisionModel
+
+Model = TypeVar("Model", bound="SiglipModel")
+
+
+class SiglipModel:
+    """Both towers of SigLIP or of fixed-resolution SigLIP 2.
+
+    Make one with `from_pretrained`. The model is immutable and may be called from several threads.
+
+    Parameters
+    ----------
+    config : SiglipConfig
+    vision_model : SiglipVisionModel
+    text_model : SiglipTextModel
+    comparison : Comparison
+
+    Raises
+    ------
+    ConfigError
+        If the towers' embeddings cannot be compared: the vision tower gives none, or they differ in width.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipModel, SiglipProcessor
+    >>> model = SiglipModel.from_pretrained(model_folder)
+    >>> processor = SiglipProcessor.from_pretrained(model_folder)
+    >>> output = model(**processor(text=["a cat", "a dog"], images=[photo]))
+    >>> probabilities = model.probabilities(output.logits_per_image)
+    >>> probabilities.shape, bool((probabilities > 0).all())
+    ((1, 2), True)
+    """
+
+    config_class: ClassVar[type[SiglipConfig]] = SiglipConfig
+    vision_class: ClassVar[Any] = SiglipVisionModel
+    text_class: ClassVar[type[SiglipTextModel]] = SiglipTextModel
+
+    def __init__(
+        self, config: SiglipConfig, vision_model: Any, text_model: SiglipTextModel, comparison: Comparison
+    ) -> None:
+        require_common_space(config)
+        self.config = config
+        self.vision_model = vision_model
+        self.text_model = text_model
+        self.comparison = comparison
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Model],
+        model: str | Path,
+        *,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
+        revision: str | None = None,
+        config: SiglipConfig | None = None,
+    ) -> Model:
+        """Load a checkpoint of ``SiglipModel`` in the layout of transformers.
+
+        Parameters
+        ----------
+        model : str or Path
+            As for `SiglipVisionModel.from_pretrained`, and so are the others.
+        backend : str
+        threads : int, optional
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
+        revision : str, optional
+        config : SiglipConfig, optional
+            Instead of the checkpoint's own ``config.json``.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration is missing, unreadable or impossible, the two towers do not end in one
+            space, there is no such backend or dtype, or it cannot use that many threads.
+        CheckpointError
+            If weights are missing, damaged, or do not fit the configuration.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipModel
+        >>> SiglipModel.from_pretrained(model_folder, backend="numpy").config.vision_config.image_size
+        44
+        """
+        ops = choose_backend(backend, threads, dtype, float32_layers)
+        files = open_model(model, revision, config, cls.config_class)
+        return cls.from_checkpoint(files.checkpoint, files.config, ops)
+
+    @classmethod
+    def from_checkpoint(cls: type[Model], checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Model:
+        """Build the model from an open checkpoint; see `from_pretrained`."""
+        require_common_space(config, checkpoint.source)  # before weights are read, which takes longer
+        comparison = Comparison.from_checkpoint(checkpoint, ops)
+        vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
+        text = cls.text_class.from_checkpoint(checkpoint, config.text_config, ops)
+        return cls(config, vision, text, comparison)
+
+    def get_image_features(
+        self, pixel_values: np.ndarray, *, interpolate_pos_encoding: bool = False, **outputs: bool
+    ) -> BaseModelOutputWithPooling:
+        """Run the vision tower; as in transformers 5, the embedding is the output's ``pooler_output``.
+
+        Parameters
+        ----------
+        pixel_values, interpolate_pos_encoding, **outputs
+            As for calling `SiglipVisionModel`.
+        """
+        output: BaseModelOutputWithPooling = self.vision_model(
+            pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **outputs
+        )
+        return output
+
+    def get_text_features(self, input_ids: np.ndarray, **outputs: bool) -> BaseModelOutputWithPooling:
+        """Run the text tower; as in transformers 5, the embedding is the output's ``pooler_output``.
+
+        Parameters
+        ----------
+        input_ids, **outputs
+            As for calling `SiglipTextModel`.
+        """
+        return self.text_model(input_ids, **outputs)
+
+    def __call__(
+        self,
+        input_ids: np.ndarray,
+        pixel_values: np.ndarray,
+        *,
+        return_loss: bool = False,
+        interpolate_pos_encoding: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> SiglipOutput:
+        """Embed images and texts, and compare every image with every text.
+
+        Parameters
+        ----------
+        input_ids : array_like of int, shape (texts, tokens)
+        pixel_values : array_like of float, shape (images, num_channels, image_size, image_size)
+        return_loss : bool
+            Compute the loss too, for which text i has to belong to image i.
+        interpolate_pos_encoding : bool
+            As for calling `SiglipVisionModel`.
+        output_hidden_states, output_attentions : bool
+            Of both towers.
+
+        Returns
+        -------
+        SiglipOutput
+
+        Raises
+        ------
+        TextError, ImageError
+            If the input does not fit the model.
+        ConfigError
+            If the loss is asked for and there are not as many texts as images.
+        """
+        asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+        vision = self.get_image_features(
+            pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **asked
+        )
+        return self._compare(vision, self.get_text_features(input_ids, **asked), return_loss)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """The sigmoid of logits: how sure the model is of each pair; they do not sum to 1.
+
+        Raises
+        ------
+        ConfigError
+            If they are no array of numbers.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipModel
+        >>> model = SiglipModel.from_pretrained(model_folder)
+        >>> model.probabilities(np.array([[0.0, -1000.0]], np.float32)).tolist()
+        [[0.5, 0.0]]
+        """
+        numbers = as_array("logits", logits, ConfigError)
+        if numbers.dtype.kind not in "iuf":
+            raise ConfigError(f"logits has dtype {numbers.dtype}; they are numbers")
+        return self.comparison.probabilities(numbers.astype(np.float32, copy=False))
+
+    def _compare(
+        self, vision: BaseModelOutputWithPooling, text: BaseModelOutputWithPooling, return_loss: bool
+    ) -> SiglipOutput:
+        assert vision.pooler_output is not None  # the constructor saw a pooling head
+        assert text.pooler_output is not None
+        image_embeds = self.comparison.normalize(vision.pooler_output)
+        text_embeds = self.comparison.normalize(text.pooler_output)
+        logits_per_image = self.comparison.logits(image_embeds, text_embeds)
+        return SiglipOutput(
+            loss=self.comparison.loss(logits_per_image.T) if return_loss else None,
+            logits_per_image=logits_per_image,
+            logits_per_text=logits_per_image.T,
+            text_embeds=text_embeds,
+            image_embeds=image_embeds,
+            text_model_output=text,
+            vision_model_output=vision,
+        )
+
+
+def require_common_space(config: SiglipConfig, source: object = None) -> None:
+    """Refuse towers whose embeddings cannot be compared.
+
+    Raises
+    ------
+    ConfigError
+
+    Examples
+    --------
+    >>> require_common_space(SiglipConfig(text_config={"projection_size": 1152}))
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ConfigError: images are embedded in 768 numbers and texts in 1152; ...
+    """
+    vision, text = config.vision_config, config.text_config
+    if not vision.vision_use_head:
+        raise ConfigError(
+            "the vision tower has no pooling head (vision_use_head is false), so there is no image embedding "
+            "to compare with that of a text"
+        )
+    require_one_width(vision.hidden_size, text.projection_size, source)

@@ -1,0 +1,240 @@
+"""The SigLIP text tower, written once over a table of operations.
+
+    ids (B, T) -> token embedding + position -> L x encoder layer -> layer norm -> tokens (B, T, D)
+    the last token of each text (B, D) -> head -> embedding (B, P)
+
+There is no mask: every token looks at every other, padding included, and the last token, which is
+mostly padding, stands for the text. So the model has to be given texts of the length it was trained on, as
+`SiglipTokenizer` makes them.
+
+Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipTextModel`` in transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from ..common.checks import shown
+from ..config.configuration import SiglipTextConfig
+from ..errors import TextError
+from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..outputs import BaseModelOutputWithPooling
+from ..weights.text_weights import TextWeights, load_text_weights
+from ..weights.tower_weights import Tensors
+from .backends import choose_backend
+from .encoder import encoder
+from .model_files import open_model
+from .trace import LayerRecorder, Listener, Stage
+
+Model = TypeVar("Model", bound="SiglipTextModel")
+
+
+class SiglipTextModel:
+    """Text tower of SigLIP and of fixed-resolution SigLIP 2.
+
+    Make one with `from_pretrained`. The model is immutable and may be called from several threads.
+
+    Parameters
+    ----------
+    config : SiglipTextConfig
+    weights : TextWeights
+        Prepared for ``ops``.
+    ops : Backend
+        The table of operations.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipTextModel, SiglipTokenizer
+    >>> model = SiglipTextModel.from_pretrained(model_folder)
+    >>> tokenizer = SiglipTokenizer.from_pretrained(model_folder)
+    >>> output = model(**tokenizer(["a photo of a cat", "a photo of a dog"]))
+    >>> output.pooler_output.shape == (2, model.config.projection_size)
+    True
+    """
+
+    config_class: ClassVar[type[SiglipTextConfig]] = SiglipTextConfig
+
+    def __init__(self, config: SiglipTextConfig, weights: TextWeights, ops: Backend) -> None:
+        self.config = config
+        self._weights = weights
+        self.ops = ops
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Model],
+        model: str | Path,
+        *,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
+        revision: str | None = None,
+        config: SiglipTextConfig | None = None,
+    ) -> Model:
+        """Load the text tower of a checkpoint in the layout of transformers.
+
+        The checkpoint may be of ``SiglipTextModel`` or of ``SiglipModel``; the vision tower is not read, nor
+        is any row of the token table before a text asks for it.
+
+        Parameters
+        ----------
+        model : str or Path
+            A folder with ``config.json`` and safetensors weights, a ``.safetensors`` file or index
+            beside its ``config.json``, or a hub id (needs the extra ``hub``).
+        backend : str
+            As for `SiglipVisionModel.from_pretrained`, and so are the others.
+        threads : int, optional
+        dtype : str
+        float32_layers : sequence of str
+            As for `SiglipVisionModel.from_pretrained`.
+        revision : str, optional
+        config : SiglipTextConfig, optional
+            Instead of the checkpoint's own ``config.json``.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration is missing, unreadable or impossible, there is no such backend, or it
+            cannot use that many threads.
+        CheckpointError
+            If weights are missing, damaged, or do not fit the configuration.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipTextModel
+        >>> SiglipTextModel.from_pretrained(model_folder, backend="numpy").config.vocab_size
+        120
+        """
+        ops = choose_backend(backend, threads, dtype, float32_layers)
+        files = open_model(model, revision, config, cls.config_class)
+        return cls.from_checkpoint(files.checkpoint, files.config, ops)
+
+    @classmethod
+    def from_checkpoint(
+        cls: type[Model], checkpoint: Tensors, config: SiglipTextConfig, ops: Backend
+    ) -> Model:
+        """Build the tower from an open checkpoint; see `from_pretrained`."""
+        return cls(config, load_text_weights(checkpoint, config, ops), ops)
+
+    def __call__(
+        self, input_ids: np.ndarray, *, output_hidden_states: bool = False, output_attentions: bool = False
+    ) -> BaseModelOutputWithPooling:
+        """Embed a batch of tokenized texts.
+
+        Parameters
+        ----------
+        input_ids : array_like of int, shape (batch, tokens)
+            As `SiglipTokenizer` returns them, of at most ``max_position_embeddings`` tokens. With fewer, the
+            model computes as transformers does, but it was not trained on such.
+        output_hidden_states : bool
+            Return the embeddings and the output of every layer too.
+        output_attentions : bool
+            Return the attention weights of every layer too.
+
+        Returns
+        -------
+        BaseModelOutputWithPooling
+            Its ``pooler_output`` is the text embedding, (batch, projection_size).
+
+        Raises
+        ------
+        TextError
+            If the tokens do not fit the model.
+        """
+        recorder = LayerRecorder(
+            self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
+        )
+        last_hidden_state, pooler_output = self._forward(
+            input_ids,
+            Stage(recorder.listener),
+            watch_layers=output_attentions,
+            output_attentions=output_attentions,
+        )
+        return BaseModelOutputWithPooling(
+            last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
+        )
+
+    def trace(
+        self, input_ids: np.ndarray, listener: Listener | None = None, *, output_attentions: bool = True
+    ) -> dict[str, np.ndarray]:
+        """Run the model and hand out every named stage, in the order they are computed.
+
+        Parameters
+        ----------
+        input_ids : array_like
+            As for calling the model.
+        listener : callable, optional
+            Called with the name and the array of each stage as soon as it exists. Without one,
+            all stages are kept and returned.
+        output_attentions : bool
+            Whether attention weights are among the stages.
+
+        Returns
+        -------
+        dict of str to ndarray
+            All stages by name, or nothing if there is a listener.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipTextModel
+        >>> stages = SiglipTextModel.from_pretrained(model_folder).trace([[5, 6, 1]])
+        >>> list(stages)[-3:]
+        ['final_layer_norm', 'last_token', 'head']
+        """
+        stages: dict[str, np.ndarray] = {}
+        self._forward(
+            input_ids,
+            Stage(listener or stages.__setitem__),
+            watch_layers=True,
+            output_attentions=output_attentions,
+        )
+        return stages
+
+    def _forward(
+        self, input_ids: Any, stage: Stage, *, watch_layers: bool, output_attentions: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        config, weights, ops = self.config, self._weights, self.ops
+        ids = self._check_ids(input_ids)
+
+        position = weights.position_embedding[: ids.shape[1]]
+        hidden = encoder(
+            stage("embeddings", ops.token_embedding(ids, weights.token_embedding, position)),
+            weights.layers,
+            config,
+            ops,
+            output_attentions=output_attentions,
+            stage=stage,
+            watch_layers=watch_layers,
+        )
+        tokens = stage(
+            "final_layer_norm", ops.layer_norm(hidden, *weights.final_layer_norm, config.layer_norm_eps)
+        )
+        last = stage("last_token", tokens[:, -1])  # (B, T, D) -> (B, D)
+        return tokens, stage("head", ops.linear(last, weights.head))
+
+    def _check_ids(self, input_ids: Any) -> np.ndarray:
+        """The ids as int64, once they are known to fit."""
+        try:
+            ids = np.asarray(input_ids)
+        except ValueError:  # texts of different lengths
+            raise TextError("input_ids holds texts of different lengths; pad them to one") from None
+        longest, vocabulary = self.config.max_position_embeddings, self.config.vocab_size
+        wanted = f"(batch, {longest})"
+        if ids.dtype.kind not in "iu":
+            raise TextError(
+                f"input_ids has dtype {ids.dtype}; the model takes integers, which SiglipTokenizer makes of "
+                "texts"
+            )
+        if ids.ndim != 2 or not 1 <= ids.shape[1] <= longest:
+            raise TextError(f"input_ids has shape {ids.shape}; the model takes {wanted}")
+        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
+            worst = ids.min() if ids.min() < 0 else ids.max()
+            raise TextError(
+                f"input_ids holds {shown(int(worst))}, but the model knows tokens 0 to {vocabulary - 1}; "
+                "its tokenizer is that of another model"
+            )
+        return ids.astype(np.int64, copy=False)

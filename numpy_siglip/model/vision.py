@@ -1,0 +1,272 @@
+"""The SigLIP vision tower, written once over a table of operations.
+
+    pixels (B, C, H, W) -> patch embedding + position -> L x encoder layer -> layer norm -> tokens
+    tokens (B, T, D) -> attention pooling by a learned probe -> residual MLP -> embedding (B, D)
+
+Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipVisionModel`` in transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..common.checks import as_array
+from ..config.configuration import SiglipVisionConfig
+from ..errors import ImageError
+from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..outputs import BaseModelOutputWithPooling
+from ..weights.tower_weights import Tensors
+from ..weights.vision_weights import VisionWeights, load_vision_weights
+from .backends import choose_backend
+from .model_files import open_model
+from .trace import LayerRecorder, Listener, Stage
+from .vision_tower import vision_tower
+
+
+class SiglipVisionModel:
+    """Vision tower of SigLIP and of fixed-resolution SigLIP 2.
+
+    Make one with `from_pretrained`. The model is immutable and may be called from several threads.
+
+    Parameters
+    ----------
+    config : SiglipVisionConfig
+    weights : VisionWeights
+        Prepared for ``ops``.
+    ops : Backend
+        The table of operations.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipImageProcessor, SiglipVisionModel
+    >>> model = SiglipVisionModel.from_pretrained(model_folder)
+    >>> processor = SiglipImageProcessor.from_pretrained(model_folder)
+    >>> output = model(**processor(images=[photo, photo]), output_hidden_states=True)
+    >>> output.pooler_output.shape == (2, model.config.hidden_size)
+    True
+    >>> len(output.hidden_states) == model.config.num_hidden_layers + 1
+    True
+    """
+
+    def __init__(self, config: SiglipVisionConfig, weights: VisionWeights, ops: Backend) -> None:
+        self.config = config
+        self._weights = weights
+        self.ops = ops
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        dtype: str = DEFAULT_DTYPE,
+        float32_layers: Sequence[str] = (),
+        revision: str | None = None,
+        config: SiglipVisionConfig | None = None,
+    ) -> SiglipVisionModel:
+        """Load the vision tower of a checkpoint in the layout of transformers.
+
+        The checkpoint may be of ``SiglipVisionModel``, of ``SiglipModel``, or of a larger model that holds
+        one such tower; other tensors are not read. float16 and bfloat16 weights are widened to float32.
+
+        Parameters
+        ----------
+        model : str or Path
+            A folder with ``config.json`` and safetensors weights, a ``.safetensors`` file or index
+            beside its ``config.json``, or a hub id (needs the extra ``hub``).
+        backend : str
+            How operations are computed: ``"numba"``, compiled when they are first used, or ``"numpy"``.
+        threads : int, optional
+            Threads of the compiled backend, by default as many as the processors this process may use.
+        dtype : str
+            What the linear maps of the encoder are computed in: ``"float32"``, or ``"int8"``, which takes
+            a third of the time or less and a quarter of the memory, and rounds. A folder that was quantised
+            already is int8 whatever this says.
+        float32_layers : sequence of str
+            Maps that stay in float32 with ``dtype="int8"``, such as ``"encoder.layers.0"`` or
+            ``"encoder.layers.11.mlp.fc2"``.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+        config : SiglipVisionConfig, optional
+            Instead of the checkpoint's own ``config.json``.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration is missing, unreadable or impossible, there is no such backend, or it
+            cannot use that many threads.
+        CheckpointError
+            If weights are missing, damaged, or do not fit the configuration.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipVisionModel
+        >>> SiglipVisionModel.from_pretrained(model_folder, backend="numpy").config.image_size
+        44
+        """
+        ops = choose_backend(backend, threads, dtype, float32_layers)
+        files = open_model(model, revision, config)
+        return cls.from_checkpoint(files.checkpoint, files.config, ops)
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Tensors, config: SiglipVisionConfig, ops: Backend
+    ) -> SiglipVisionModel:
+        """Build the tower from an open checkpoint; see `from_pretrained`."""
+        return cls(config, load_vision_weights(checkpoint, config, ops), ops)
+
+    def __call__(
+        self,
+        pixel_values: np.ndarray,
+        *,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        interpolate_pos_encoding: bool = False,
+    ) -> BaseModelOutputWithPooling:
+        """Embed a batch of preprocessed images.
+
+        Parameters
+        ----------
+        pixel_values : array_like of float, shape (batch, num_channels, image_size, image_size)
+            As `SiglipImageProcessor` returns them; computed on in float32.
+        output_hidden_states : bool
+            Return the embeddings and the output of every layer too.
+        output_attentions : bool
+            Return the attention weights of every layer too.
+        interpolate_pos_encoding : bool
+            Accept any height and width of at least one patch, resampling the positions.
+
+        Returns
+        -------
+        BaseModelOutputWithPooling
+
+        Raises
+        ------
+        ImageError
+            If the pixels do not fit the model; the message gives both shapes.
+        """
+        recorder = LayerRecorder(
+            self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
+        )
+        last_hidden_state, pooler_output = self._forward(
+            pixel_values,
+            Stage(recorder.listener),
+            watch_layers=output_attentions,
+            output_attentions=output_attentions,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+        return BaseModelOutputWithPooling(
+            last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
+        )
+
+    def trace(
+        self,
+        pixel_values: np.ndarray,
+        listener: Listener | None = None,
+        *,
+        output_attentions: bool = True,
+        interpolate_pos_encoding: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """Run the model and hand out every named stage, in the order they are computed.
+
+        Parameters
+        ----------
+        pixel_values : array_like
+            As for calling the model.
+        listener : callable, optional
+            Called with the name and the array of each stage as soon as it exists. Without one,
+            all stages are kept and returned, which takes memory: about 1 GB for one image of
+            So400m at 384 pixels.
+        output_attentions : bool
+            Whether attention weights are among the stages.
+        interpolate_pos_encoding : bool
+            As for calling the model.
+
+        Returns
+        -------
+        dict of str to ndarray
+            All stages by name, or nothing if there is a listener.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipImageProcessor, SiglipVisionModel
+        >>> model = SiglipVisionModel.from_pretrained(model_folder)
+        >>> pixel_values = SiglipImageProcessor.from_pretrained(model_folder)(photo)["pixel_values"]
+        >>> stages = model.trace(pixel_values)
+        >>> list(stages)[:3]
+        ['embeddings', 'encoder/layers/00/layer_norm1', 'encoder/layers/00/attention/query']
+        >>> list(stages)[-1]
+        'head'
+        """
+        stages: dict[str, np.ndarray] = {}
+        self._forward(
+            pixel_values,
+            Stage(listener or stages.__setitem__),
+            watch_layers=True,
+            output_attentions=output_attentions,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+        return stages
+
+    def _forward(
+        self,
+        pixel_values: Any,
+        stage: Stage,
+        *,
+        watch_layers: bool,
+        output_attentions: bool,
+        interpolate_pos_encoding: bool,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        config, weights, ops = self.config, self._weights, self.ops
+        pixels = self._check_pixels(pixel_values, interpolate_pos_encoding)
+
+        position = self._position_embedding(*pixels.shape[2:])
+        embeddings = ops.patch_embedding(pixels, weights.patch_embedding, position, config.patch_size)
+        return vision_tower(
+            embeddings,
+            weights,
+            config,
+            ops,
+            output_attentions=output_attentions,
+            stage=stage,
+            watch_layers=watch_layers,
+        )
+
+    def _position_embedding(self, height: int, width: int) -> np.ndarray:
+        """The learned positions, resampled if the image's grid is not the one they were learned on."""
+        side = self.config.patches_per_side
+        rows, columns = height // self.config.patch_size, width // self.config.patch_size
+        position = self._weights.position_embedding
+        if (rows, columns) == (side, side):
+            return position
+        return self.ops.position_embedding(position, rows, columns)
+
+    def _check_pixels(self, pixel_values: Any, interpolate_pos_encoding: bool) -> np.ndarray:
+        """The pixels as float32, once their shape is known to fit."""
+        config = self.config
+        pixels = as_array("pixel_values", pixel_values, ImageError)
+        wanted = f"(batch, {config.num_channels}, {config.image_size}, {config.image_size})"
+        if pixels.dtype.kind != "f":
+            raise ImageError(
+                f"pixel_values has dtype {pixels.dtype}; the model takes floats, "
+                "which SiglipImageProcessor makes from images"
+            )
+        if pixels.ndim != 4 or pixels.shape[1] != config.num_channels:
+            raise ImageError(f"pixel_values has shape {pixels.shape}; the model takes {wanted}")
+        rows, columns = (size // config.patch_size for size in pixels.shape[2:])
+        side = config.patches_per_side
+        if not rows or not columns:
+            raise ImageError(
+                f"pixel_values has shape {pixels.shape}, smaller than one patch of {config.patch_size} pixels"
+            )
+        if (rows, columns) != (side, side) and not interpolate_pos_encoding:
+            raise ImageError(
+                f"pixel_values has shape {pixels.shape}; the model takes {wanted}: resize the image, "
+                "or pass interpolate_pos_encoding=True"
+            )
+        return pixels.astype(np.float32, copy=False)

@@ -1,0 +1,1 @@
+"""From image files and strings to the arrays that models take."""

@@ -1,0 +1,161 @@
+"""From images of any kind to arrays of three channels: what is converted before anything is resized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ImageError
+from .images import is_path, load_image, one_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def list_images(images: Any) -> list[Any]:
+    """Several images as a list, whatever they are nested in; a single one as a list of one.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+
+    Examples
+    --------
+    >>> list_images("a.jpg"), list_images([["a.jpg"], ("b.jpg", "c.jpg")])
+    (['a.jpg'], ['a.jpg', 'b.jpg', 'c.jpg'])
+    """
+    listed = list(_flattened(images))
+    if not listed:
+        raise ImageError("no images given")
+    return listed
+
+
+def _flattened(images: Any) -> Iterator[Any]:
+    if isinstance(images, (list, tuple, Iterator)) and not hasattr(images, "read"):  # no open file
+        for inner in images:
+            yield from _flattened(inner)
+    elif getattr(images, "ndim", None) == 4:
+        yield from images
+    else:
+        yield images
+
+
+def image_pixels(image: Any, *, do_convert_rgb: bool, apply_exif_orientation: bool) -> np.ndarray:
+    """A path, an image of Pillow or an array -> (3, H, W), of uint8 unless an array was given.
+
+    Parameters
+    ----------
+    image : path, PIL.Image.Image or array
+        As `SiglipImageProcessor` takes it.
+    do_convert_rgb : bool
+        Without it, only RGB is accepted.
+    apply_exif_orientation : bool
+        Has no effect on arrays.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, is no image, or cannot be converted.
+
+    Examples
+    --------
+    >>> image_pixels(photo, do_convert_rgb=True, apply_exif_orientation=False).shape
+    (3, 427, 640)
+    """
+    from PIL import Image, ImageOps
+
+    if is_path(image):
+        image = load_image(image, apply_exif_orientation=apply_exif_orientation)
+    elif isinstance(image, Image.Image) and apply_exif_orientation:
+        image = ImageOps.exif_transpose(image)
+    if isinstance(image, Image.Image):
+        return _pixels_of_pillow_image(image, do_convert_rgb)
+    return _pixels_of_array(image, do_convert_rgb)
+
+
+def _pixels_of_pillow_image(image: Image.Image, do_convert_rgb: bool) -> np.ndarray:
+    """An image of any mode -> (3, H, W) uint8."""
+    from PIL import Image
+
+    if not do_convert_rgb and image.mode != "RGB":
+        raise ImageError(f"the image has mode {image.mode}; do_convert_rgb is off, so it must be RGB")
+    try:
+        if do_convert_rgb and ("A" in image.getbands() or image.info.get("transparency") is not None):
+            white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+            image = Image.alpha_composite(white, image.convert("RGBA"))
+        return np.moveaxis(np.asarray(image.convert("RGB")), -1, 0)
+    except Exception as cause:  # an opened file is only now decoded, and not every mode becomes RGB
+        name = getattr(image, "filename", "") or "the image"
+        raise ImageError(
+            f"{name}: cannot be converted to RGB from mode {image.mode} ({one_line(cause)})"
+        ) from cause
+
+
+def _pixels_of_array(image: Any, do_convert_rgb: bool) -> np.ndarray:
+    """An array in one of the accepted layouts -> (3, H, W)."""
+    if isinstance(image, bytes) or hasattr(image, "read"):
+        raise ImageError(f"an image is given as {type(image).__name__}; open it with PIL.Image.open first")
+    array = np.asarray(image)
+    if array.dtype.kind not in "uif" or array.size == 0:
+        advice = "; a mask becomes an image by mask * np.uint8(255)" if array.dtype.kind == "b" else ""
+        raise ImageError(
+            f"not an image: {type(image).__name__} of dtype {array.dtype}, shape {array.shape}{advice}"
+        )
+    if array.ndim == 0:
+        raise ImageError(
+            "an image is given as a single number; expected an array, a path or an image of Pillow: "
+            "nested lists of numbers become an array by numpy.array"
+        )
+    if array.ndim == 2:
+        array = array[None]
+    elif array.ndim != 3 or not {array.shape[0], array.shape[2]} & {1, 3, 4}:
+        raise ImageError(
+            f"an image array has shape {array.shape}; expected (height, width, channels) or "
+            "(channels, height, width) with 1, 3 or 4 channels"
+        )
+    elif array.shape[0] not in (1, 3, 4):
+        array = np.moveaxis(array, -1, 0)
+    if not do_convert_rgb and len(array) != 3:
+        raise ImageError(f"the image has {len(array)} channels; do_convert_rgb is off, so it must be RGB")
+    if len(array) == 1:
+        return np.repeat(array, 3, axis=0)
+    return _composite_over_white(array) if len(array) == 4 else array
+
+
+def _composite_over_white(array: np.ndarray) -> np.ndarray:
+    """Blend by the fourth channel over white: (4, H, W) -> (3, H, W), the same dtype."""
+    whole = array.dtype.kind != "f"
+    if not whole and (array.min() < 0 or array.max() > 1):
+        raise ImageError(
+            f"an image array with transparency holds floats from {array.min()} to {array.max()}; "
+            "they must lie between 0 and 1"
+        )
+    white = 255 if whole else 1.0
+    alpha = array[3:] / white
+    blended = alpha * array[:3] + (1 - alpha) * white
+    return (np.round(blended) if whole else blended).astype(array.dtype)
+
+
+def is_unit_range(pixels: np.ndarray) -> bool:
+    """True for floats from 0 to 1, False for whole numbers from 0 to 255, an error for the rest.
+
+    Examples
+    --------
+    >>> is_unit_range(np.array([0.0, 0.5])), is_unit_range(np.array([0, 255]))
+    (True, False)
+    """
+    if pixels.dtype == np.uint8:
+        return False
+    low, high = pixels.min(), pixels.max()
+    if pixels.dtype.kind != "f" or (np.isfinite([low, high]).all() and np.allclose(pixels, np.trunc(pixels))):
+        if low >= 0 and high <= 255:
+            return False
+    elif low >= 0 and high <= 1:
+        return True
+    raise ImageError(
+        f"an image array of dtype {pixels.dtype} holds values from {low} to {high}; "
+        "expected whole numbers from 0 to 255, or floats from 0 to 1"
+    )

@@ -1,0 +1,204 @@
+"""The steps that every image processor is made of, bit for bit as transformers' Pillow backend takes them.
+
+    image -> RGB, transparency over white -> resize by Pillow in uint8 -> x rescale_factor -> (x - mean) / std
+
+The order of roundings matters for equality: the resize rounds to whole numbers, the rescale is
+computed in float64 and rounded to float32, and the normalisation is computed in float32.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..checkpoints.description.description import read_preprocessing
+from ..checkpoints.hub import locate_model
+from ..common.checks import check_mapping, is_finite, shown
+from ..common.json_file import read_first_json
+from ..errors import ConfigError
+from .image_pixels import image_pixels, is_unit_range
+from .image_settings import check_channels, check_resample
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+PREPROCESSOR_FILE = "preprocessor_config.json"
+PROCESSOR_FILE = "processor_config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSteps:
+    """Settings and steps that image processors share, and how they are read from a model's files.
+
+    The parameters are those of `SiglipImageProcessor`, without the size.
+    """
+
+    do_convert_rgb: bool = True
+    do_resize: bool = True
+    resample: int = 3
+    do_rescale: bool = True
+    rescale_factor: float = 1 / 255
+    do_normalize: bool = True
+    image_mean: float | Sequence[float] = (0.5, 0.5, 0.5)
+    image_std: float | Sequence[float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        for name in ("do_convert_rgb", "do_resize", "do_rescale", "do_normalize"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {shown(getattr(self, name))}; it must be true or false")
+        object.__setattr__(self, "resample", check_resample(self.resample))
+        if not is_finite(self.rescale_factor):
+            raise ConfigError(
+                f"rescale_factor is {shown(self.rescale_factor)}; it must be a number of float32"
+            )
+        for name in ("image_mean", "image_std"):
+            object.__setattr__(self, name, check_channels(name, getattr(self, name)))
+        if 0 in np.asarray(self.image_std, np.float32):
+            raise ConfigError("image_std holds a zero in float32, and pixels are divided by it")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what transformers writes for an image processor; fields of other steps are ignored.
+
+        Raises
+        ------
+        ConfigError
+            If a value is impossible, a step is asked for that SigLIP does not have, or the values are those
+            of the other kind of image processor.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipImageProcessor
+        >>> SiglipImageProcessor.from_dict({"size": {"height": 256, "width": 256}, "resample": 2}).resample
+        2
+        """
+        check_mapping("the configuration", values)
+        for step in ("do_center_crop", "do_pad"):
+            if values.get(step):
+                raise ConfigError(f"{step} is true, which is not a step of SigLIP's preprocessing")
+        cls._check_kind(values)
+        known = {f.name for f in fields(cls)}
+        # Null means the default. SigLIP 2 has a null do_convert_rgb, which means to convert.
+        return cls(**{name: value for name, value in values.items() if name in known and value is not None})
+
+    @classmethod
+    def _check_kind(cls, values: Mapping[str, Any]) -> None:
+        """Refuse settings that are for another class."""
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path, *, revision: str | None = None) -> Self:
+        """Read ``preprocessor_config.json``, or the image processor in ``processor_config.json``.
+
+        Parameters
+        ----------
+        model : str or Path
+            A folder, a file in it, or a hub id.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+
+        Raises
+        ------
+        ConfigError
+            If neither file is there, it is not JSON, a value is impossible, or the file describes the other
+            kind of image processor.
+        CheckpointError
+            If the model is not found.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipImageProcessor
+        >>> SiglipImageProcessor.from_pretrained(model_folder).size
+        {'height': 44, 'width': 44}
+        """
+        return cls.read(locate_model(model, revision))[1]
+
+    @classmethod
+    def read(cls, location: Path) -> tuple[Path, Self]:
+        """The image processor of a model, and the file that describes it.
+
+        Parameters
+        ----------
+        location : Path
+            The folder of the model, or a file in it.
+
+        Raises
+        ------
+        ConfigError
+            See `from_pretrained`.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipImageProcessor
+        >>> SiglipImageProcessor.read(model_folder)[0].name
+        'preprocessor_config.json'
+        """
+        folder = location if location.is_dir() else location.parent
+        names = [PREPROCESSOR_FILE, PROCESSOR_FILE]
+        inferred = None if any((folder / name).exists() for name in names) else read_preprocessing(location)
+        path, values = inferred or read_first_json(
+            location,
+            names,
+            ConfigError,
+            missing=f"put the model's beside its weights, or construct a {cls.__name__}",
+        )
+        if path.name == PROCESSOR_FILE:
+            values = values.get("image_processor") or {}
+            if not isinstance(values, dict) or not values:
+                raise ConfigError(f"{path}: holds no image_processor; add {PREPROCESSOR_FILE}")
+        try:
+            return path, cls.from_dict(values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as transformers names them."""
+        return {"image_processor_type": type(self).__name__, **asdict(self)}
+
+    def _pixels(self, image: Any, apply_exif_orientation: bool) -> np.ndarray:
+        """An image of any kind -> (3, H, W)."""
+        return image_pixels(
+            image, do_convert_rgb=self.do_convert_rgb, apply_exif_orientation=apply_exif_orientation
+        )
+
+    def _resize(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Resize by Pillow, which takes uint8: (3, H, W) -> (3, height, width), floats stay floats."""
+        from PIL import Image
+
+        unit_range = is_unit_range(pixels)
+        if unit_range:
+            if self.do_rescale:
+                warnings.warn(
+                    "an image array holds floats from 0 to 1 and will be rescaled again; "
+                    "use an image processor with do_rescale=False for such arrays",
+                    stacklevel=4,
+                )
+            pixels = (pixels.astype(np.float64) * 255).astype(np.float32)
+        image = Image.fromarray(np.moveaxis(pixels.astype(np.uint8), 0, -1))
+        resized = np.moveaxis(
+            np.asarray(image.resize((width, height), Image.Resampling(self.resample))), -1, 0
+        )
+        return (resized.astype(np.float64) * (1 / 255)).astype(np.float32) if unit_range else resized
+
+    def _scale(self, pixels: np.ndarray) -> np.ndarray:
+        """Rescale and normalise what is to be: (3, H, W) -> float32 (3, H, W)."""
+        # Extreme factors overflow to infinity, as in transformers; the model's caller sees to that.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.do_rescale:
+                pixels = (pixels.astype(np.float64) * self.rescale_factor).astype(np.float32)
+            if self.do_normalize:
+                pixels = self._normalize(pixels)
+            return pixels.astype(np.float32, copy=False)
+
+    def _normalize(self, pixels: np.ndarray) -> np.ndarray:
+        """Shift and scale each channel in the array's own precision: (3, H, W) -> (3, H, W)."""
+        if pixels.dtype.kind != "f":
+            pixels = pixels.astype(np.float32)
+        mean, std = (
+            np.array(values, pixels.dtype).reshape(3, 1, 1) for values in (self.image_mean, self.image_std)
+        )
+        return (pixels - mean) / std

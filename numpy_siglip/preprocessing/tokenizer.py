@@ -1,0 +1,238 @@
+"""From texts to tokens, as `SiglipTextModel` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints.hub import locate_model
+from ..common.checks import check_integer, check_return_tensors, shown
+from ..common.json_file import read_first_json, read_json
+from ..config.config_section import CONFIG_FILE
+from ..errors import ConfigError, TextError
+from ..outputs import BatchFeature
+from .token_encoders import (
+    SENTENCEPIECE_FILE,
+    TOKENIZER_FILE,
+    Encoder,
+    read_sentencepiece,
+    read_tokenizer,
+)
+
+SETTINGS_FILE = "tokenizer_config.json"
+DEFAULT_CONTEXT_LENGTH = 64
+_LONGEST_CONTEXT = 2**20
+_GEMMA = ("GemmaTokenizer", "Siglip2Tokenizer")
+
+
+class SiglipTokenizer:
+    """Tokenizer of SigLIP and of SigLIP 2.
+
+    Make one with `from_pretrained`. Every text becomes as many tokens as the model was trained on: a shorter
+    one is padded, a longer one is cut and keeps its end token. There is no attention mask, for the model has
+    none.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    context_length : int
+        Tokens of every text.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipTokenizer
+    >>> tokenizer = SiglipTokenizer.from_pretrained(model_folder)
+    >>> tokenizer(["A photo of a cat.", "a photo of a cat"]).input_ids.shape
+    (2, 16)
+    >>> first, second = tokenizer(["A photo of a cat.", "a photo of a cat"]).input_ids
+    >>> bool((first == second).all())  # case and punctuation do not matter
+    True
+    """
+
+    def __init__(self, encoder: Encoder, context_length: int = DEFAULT_CONTEXT_LENGTH) -> None:
+        self._encoder = encoder
+        self._location: Path | None = None
+        self.context_length = check_integer("context_length", context_length, largest=_LONGEST_CONTEXT)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._location is None:  # it was made from an encoder, which is of functions
+            return super().__reduce__()  # type: ignore[return-value]
+        return _reopened, (type(self), self._location, self.context_length)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens it knows."""
+        return self._encoder.vocab_size
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path, *, revision: str | None = None, context_length: int | None = None
+    ) -> SiglipTokenizer:
+        """Read the tokenizer of a checkpoint (extra ``text``).
+
+        Parameters
+        ----------
+        model : str or Path
+            A folder with ``spiece.model`` or ``tokenizer.json``, a file in it, or a hub id. Their settings in
+            ``tokenizer_config.json`` are respected.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+        context_length : int, optional
+            By default that of the text tower in ``config.json``.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such file, it is damaged, or it is that of another model.
+        CheckpointError
+            If the model is not found.
+        SiglipError
+            If the library that reads the file is not installed.
+        """
+        location = locate_model(model, revision)
+        if context_length is None:
+            context_length = _context_length(location)
+        return _reopened(cls, location, context_length)
+
+    def __call__(
+        self,
+        text: Any,
+        *,
+        padding: str = "max_length",
+        truncation: bool = True,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Tokenize one text or several.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+        padding : {"max_length"}
+            Transformers' programs pass it; another padding would spoil the embeddings.
+        truncation : {True}
+            Likewise.
+        max_length : int, optional
+            Instead of ``context_length``.
+        return_tensors : {"np", None}
+            The result is an array of NumPy either way.
+
+        Returns
+        -------
+        BatchFeature
+            A dictionary of ``input_ids``, int64 of shape (batch, context_length).
+
+        Raises
+        ------
+        TextError
+            If something is no text.
+        ConfigError
+            If another padding, or another library's arrays, are asked for.
+        """
+        check_return_tensors(return_tensors)
+        if padding != "max_length" or truncation is not True:
+            raise ConfigError(
+                f"padding is {shown(padding)} and truncation {shown(truncation)}; SigLIP knows texts of one "
+                "length and no mask: leave them out, or pass padding='max_length', truncation=True"
+            )
+        length = self.context_length
+        if max_length is not None:
+            length = check_integer("max_length", max_length, largest=_LONGEST_CONTEXT)
+        rows = [self._padded(one, length) for one in list_texts(text)]
+        return BatchFeature(input_ids=np.array(rows, np.int64).reshape(-1, length))
+
+    def _padded(self, text: str, length: int) -> list[int]:
+        ids = self._encoder.encode(text, length)[:length]
+        padding = [self._encoder.pad_id] * (length - len(ids))
+        return padding + ids if self._encoder.pads_left else ids + padding
+
+
+def _reopened(kind: type[SiglipTokenizer], location: Path, context_length: int) -> SiglipTokenizer:
+    """Read a tokenizer from where it lies, here or in a process that it was sent to."""
+    tokenizer = kind(read_encoder(location), context_length)
+    tokenizer._location = location
+    return tokenizer
+
+
+def list_texts(text: Any) -> list[str]:
+    """One text as a list of one, and any others as they are.
+
+    Raises
+    ------
+    TextError
+        If something is no text.
+
+    Examples
+    --------
+    >>> list_texts("a cat"), list_texts(("a cat", "a dog"))
+    (['a cat'], ['a cat', 'a dog'])
+    >>> list_texts(["a cat", None])
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.TextError: text 2 of 2 is None; it must be a string
+    """
+    if isinstance(text, str):
+        text = [text]
+    if isinstance(text, (bytes, Mapping)) or not isinstance(text, Iterable):
+        raise TextError(f"the text is {shown(text)}; it must be a string or several strings")
+    texts = list(text)
+    for number, one in enumerate(texts, 1):
+        if not isinstance(one, str):
+            raise TextError(f"text {number} of {len(texts)} is {shown(one)}; it must be a string")
+        if any("\ud800" <= character <= "\udfff" for character in one):
+            raise TextError(
+                f"text {number} of {len(texts)} is {shown(one)}, which holds half of a surrogate pair; "
+                "decode it anew"
+            )
+    return [str(one) for one in texts]
+
+
+def read_encoder(location: Path) -> Encoder:
+    """Read the vocabulary beside a checkpoint.
+
+    Parameters
+    ----------
+    location : Path
+        The folder of the model, or a file in it.
+
+    Raises
+    ------
+    ConfigError, SiglipError
+        See `SiglipTokenizer.from_pretrained`.
+    """
+    folder = location if location.is_dir() else location.parent
+    settings = read_json(folder / SETTINGS_FILE, ConfigError) if (folder / SETTINGS_FILE).exists() else {}
+    pieces, tokenizer = folder / SENTENCEPIECE_FILE, folder / TOKENIZER_FILE
+    is_gemma = str(settings.get("tokenizer_class")).removesuffix("Fast") in _GEMMA
+    try:
+        if pieces.exists() and not is_gemma:
+            return read_sentencepiece(pieces, settings)
+        if tokenizer.exists():
+            return read_tokenizer(tokenizer, settings)
+    except ConfigError as error:
+        if str(error).startswith(str(folder)):
+            raise
+        raise ConfigError(f"{folder / SETTINGS_FILE}: {error}") from None
+    files = TOKENIZER_FILE if is_gemma else f"{SENTENCEPIECE_FILE} and no {TOKENIZER_FILE}"
+    raise ConfigError(f"{folder}: no {files}; put the model's tokenizer beside its weights")
+
+
+def _context_length(location: Path) -> int:
+    """Tokens of a text, as the configuration of the text tower says."""
+    path, values = read_first_json(
+        location,
+        [CONFIG_FILE],
+        ConfigError,
+        missing=f"put the model's {CONFIG_FILE} beside its tokenizer, or pass context_length",
+    )
+    section = values.get("text_config", values)
+    length = section.get("max_position_embeddings") if isinstance(section, dict) else None
+    if length is None:
+        return DEFAULT_CONTEXT_LENGTH
+    try:
+        return check_integer("max_position_embeddings", length, largest=_LONGEST_CONTEXT)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None

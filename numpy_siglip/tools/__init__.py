@@ -1,0 +1,1 @@
+"""What is done with a model besides embedding: describe, convert, quantise, compare, draw."""

@@ -1,0 +1,262 @@
+"""From any layout that loads here to the one that transformers itself opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ..checkpoints.checkpoint import TensorEntry
+from ..checkpoints.description.description import Description, describe, read_config
+from ..checkpoints.hub import locate_model
+from ..common.atomic_write import atomic_write_folder
+from ..config.config_section import (
+    CONFIG_FILE,
+    FULL_MODEL_TYPE,
+    NAFLEX_MODEL_TYPE,
+    ReadableConfig,
+    is_naflex_type,
+)
+from ..config.configuration import SiglipConfig, SiglipVisionConfig
+from ..config.naflex_configuration import Siglip2Config, Siglip2VisionConfig
+from ..errors import CheckpointError, ConfigError
+from ..model.comparison import holds_both_towers
+from ..preprocessing.image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
+from ..weights.text_weights import find_text_tensors
+from ..weights.tower_weights import find_scalar
+from ..weights.vision_weights import find_vision_tensors
+
+WEIGHTS_FILE = "model.safetensors"
+_KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
+    FULL_MODEL_TYPE: (SiglipConfig, "SiglipModel"),
+    SiglipVisionConfig.model_type: (SiglipVisionConfig, "SiglipVisionModel"),
+    NAFLEX_MODEL_TYPE: (Siglip2Config, "Siglip2Model"),
+    Siglip2VisionConfig.model_type: (Siglip2VisionConfig, "Siglip2VisionModel"),
+}
+_SCALARS = {"logit_scale", "logit_bias"}
+_COPIED = (
+    PREPROCESSOR_FILE,
+    PROCESSOR_FILE,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+
+
+class Conversion(NamedTuple):
+    """What was written."""
+
+    layout: str
+    """Of the source"""
+    model_class: str
+    """Which class of transformers opens it"""
+    files: tuple[Path, ...]
+    inferred: tuple[str, ...]
+    """What stood in no file of the source, one line each"""
+
+
+def convert_model(model: str | Path, folder: str | Path, *, revision: str | None = None) -> Conversion:
+    """Write a checkpoint as a folder that transformers opens, with preprocessing and tokenizer.
+
+    Numbers keep the dtype that they are stored in. A tower inside a larger model becomes a model of its own.
+
+    Parameters
+    ----------
+    model : str or Path
+        A folder, a file or a hub id.
+    folder : str or Path
+        Made if it is missing; what is in it is never replaced.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        As `SiglipVisionModel.from_pretrained`; and if a file that would be written is there already.
+    OSError
+        If the folder cannot be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> conversion = convert_model(model_folder, folder / "copy")
+    >>> conversion.model_class, sorted(file.name for file in conversion.files)[:3]
+    ('SiglipModel', ['config.json', 'model.safetensors', 'preprocessor_config.json'])
+    """
+    source = open_source(model, revision)
+    for entry in source.entries.values():
+        if entry.dtype == "I8":
+            raise CheckpointError(
+                f"{entry.file}: tensor {entry.name} is quantised, which transformers cannot read; convert "
+                "the model that it was made of"
+            )
+    files = write_source(source, folder, source.entries, source.read)
+    return Conversion(source.description.layout, source.model_class, files, source.description.inferred)
+
+
+class Source(NamedTuple):
+    """A checkpoint of any layout, as it is written for transformers."""
+
+    folder: Path
+    description: Description
+    config: Any
+    model_class: str
+    names: dict[str, str]
+    """From the names that are written to those of the checkpoint"""
+
+    @property
+    def entries(self) -> dict[str, TensorEntry]:
+        """Of each tensor by the name that is written; what is wider than float32 becomes float32."""
+        tensors = self.description.tensors
+        entries = {ours: _narrowed(tensors[stored]) for ours, stored in self.names.items()}
+        for name in _SCALARS & entries.keys():
+            entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
+        return entries
+
+    def read(self, name: str) -> np.ndarray:
+        """The numbers of a tensor as they are stored."""
+        return self.description.tensors.stored(self.names[name])
+
+
+def open_source(model: str | Path, revision: str | None = None) -> Source:
+    """Open a checkpoint to be written again.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        As `convert_model`.
+
+    Examples
+    --------
+    >>> open_source(model_folder).model_class
+    'SiglipModel'
+    """
+    location = locate_model(model, revision)
+    description = describe(location)
+    path, values = read_config(location)
+    config, model_class = _read_kind(path, values, holds_both_towers(description.tensors))
+    folder = location if location.is_dir() else location.parent
+    return Source(folder, description, config, model_class, _names(description, config))
+
+
+def write_source(
+    source: Source,
+    folder: str | Path,
+    entries: Mapping[str, TensorEntry],
+    read: Callable[[str], np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[Path, ...]:
+    """Write tensors, and the configuration, preprocessing and tokenizer of a source beside them.
+
+    Parameters
+    ----------
+    source : Source
+    folder : str or Path
+        Made if it is missing; what is in it is never replaced.
+    entries, read, metadata
+        As for `write_safetensors`.
+
+    Raises
+    ------
+    ConfigError
+        If a file that would be written is there already.
+    OSError
+        If the folder cannot be written to.
+    """
+    from ..checkpoints.safetensors_writer import write_safetensors
+
+    target = Path(folder).expanduser()
+    written = {**source.config.to_dict(), "architectures": [source.model_class]}
+    writers: dict[str, Callable[[BinaryIO], object]] = {
+        CONFIG_FILE: _json(written),
+        WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read, metadata),
+    }
+    for name in _COPIED:
+        if (source.folder / name).is_file():
+            writers[name] = _copy(source.folder / name)
+    preprocessing = source.description.preprocessing
+    if preprocessing is not None and not {PREPROCESSOR_FILE, PROCESSOR_FILE} & writers.keys():
+        writers[PREPROCESSOR_FILE] = _json(preprocessing)
+    require_free(target / name for name in writers)
+    return tuple(atomic_write_folder(target, writers))
+
+
+def require_free(files: Iterable[Path]) -> None:
+    """Refuse to replace a file.
+
+    Raises
+    ------
+    ConfigError
+        If one of them exists.
+    """
+    for file in files:
+        if file.exists():
+            raise ConfigError(f"{file}: is there already; name a new or an empty folder")
+
+
+def format_conversion(conversion: Conversion) -> str:
+    """Lay a conversion out for reading in a terminal."""
+    lines = [f"from the layout of {conversion.layout} to transformers' {conversion.model_class}"]
+    lines += [f"  {file}" for file in conversion.files]
+    if conversion.inferred:
+        lines += ["inferred, since no file says it:", *(f"  {line}" for line in conversion.inferred)]
+    return "\n".join(lines)
+
+
+def _read_kind(path: Path, values: Mapping[str, Any], both_towers: bool) -> tuple[ReadableConfig, str]:
+    """The configuration, and the class of transformers that it belongs to; of a larger model, the tower's."""
+    model_type = str(values.get("model_type"))
+    if model_type not in _KINDS:
+        inner = values.get("vision_config")
+        inner_type = str(inner.get("model_type")) if isinstance(inner, Mapping) else ""
+        if "model_type" not in values and both_towers:
+            inner_type = NAFLEX_MODEL_TYPE if is_naflex_type(inner_type) else FULL_MODEL_TYPE
+        model_type = inner_type if inner_type in _KINDS else SiglipVisionConfig.model_type
+    kind, model_class = _KINDS[model_type]
+    try:
+        return kind.from_dict(values), model_class
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _names(description: Description, config: Any) -> dict[str, str]:
+    """From the names that are written to those of the source."""
+    tensors = description.tensors
+    if not hasattr(config, "vision_config"):
+        return find_vision_tensors(tensors, config)
+    if "classifier.weight" in tensors and not holds_both_towers(tensors):
+        raise CheckpointError(
+            f"{tensors.source}: holds a classifier and no text tower, which is not written: transformers "
+            'opens it as it is, with SiglipForImageClassification; dtype="int8" quantises it as it is loaded'
+        )
+    for name in _SCALARS:
+        find_scalar(tensors, name)
+    vision = find_vision_tensors(tensors, config.vision_config)
+    text = find_text_tensors(tensors, config.text_config)
+    return {
+        **{name: name for name in sorted(_SCALARS)},
+        **{f"vision_model.{ours}": stored for ours, stored in vision.items()},
+        **{f"text_model.{ours}": stored for ours, stored in text.items()},
+    }
+
+
+def _narrowed(entry: TensorEntry) -> TensorEntry:
+    """As it is written: what is wider than float32 is computed with in float32 anyway."""
+    return replace(entry, dtype="F32") if entry.dtype == "F64" else entry
+
+
+def _json(values: Mapping[str, Any]) -> Callable[[BinaryIO], object]:
+    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    return lambda stream: stream.write(text.encode())
+
+
+def _copy(file: Path) -> Callable[[BinaryIO], object]:
+    return lambda stream: stream.write(file.read_bytes())

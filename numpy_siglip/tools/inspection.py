@@ -1,0 +1,163 @@
+"""What a checkpoint holds and what running it costs, without reading its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints.description.description import describe
+from ..checkpoints.layouts.recognition import layout_of
+from ..config.kinds import AnyTextConfig
+from ..config.naflex_configuration import VisionConfig
+from ..embedding.vision_kinds import open_vision_model
+from ..kernels.cost import FLOAT32_BYTES
+from ..model.comparison import holds_both_towers
+from ..weights.text_weights import count_text_parameters, find_text_tensors
+from ..weights.tower_weights import Tensors
+from ..weights.vision_weights import count_vision_parameters, find_vision_tensors
+from .vision_cost import total_cost, vision_costs
+
+Report = dict[str, Any]
+
+
+_BESIDE_TOWERS = ("logit_scale", "logit_bias", "classifier.weight", "classifier.bias")
+
+
+def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
+    """Describe the vision tower of a checkpoint, as plain values that JSON can hold.
+
+    Parameters
+    ----------
+    model : str or Path
+        A folder, a file or a hub id.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Returns
+    -------
+    dict
+        ``layout`` of the tensors; what is ``inferred`` of configuration and preprocessing, since no
+        file says it; ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32;
+        ``activation_bytes``, the largest set of arrays one image needs at a time in float32; ``flops`` and
+        ``bytes`` of one image, in all and by operation; ``tensors``, each with its name here and in the
+        checkpoint, dtype, shape, file and offset. A NaFlex image counts with as many tokens as positions
+        were learned. ``text`` has the text tower's ``config``, ``parameters``, ``weight_bytes`` and
+        ``tensors``, or is None. ``other_tensors`` are those beside the towers: of the comparison, or of a
+        classifier.
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        As `SiglipVisionModel.from_pretrained`.
+
+    Examples
+    --------
+    >>> from numpy_siglip.tools.inspection import inspect_model
+    >>> report = inspect_model(model_folder)
+    >>> report["tokens"], report["tensors"][0]["name"], report["tensors"][0]["dtype"]
+    (16, 'embeddings.patch_embedding.weight', 'F32')
+    """
+    location, checkpoint, config = open_vision_model(model, revision)
+    names = find_vision_tensors(checkpoint, config)
+    costs = vision_costs(config)
+    total = total_cost(costs)
+    return {
+        "source": str(location),
+        "layout": layout_of(checkpoint),
+        "inferred": list(describe(location).inferred),
+        "config": config.to_dict(),
+        "tokens": config.num_patches,
+        "parameters": count_vision_parameters(config),
+        "weight_bytes": FLOAT32_BYTES * count_vision_parameters(config),
+        "activation_bytes": _activation_bytes(config),
+        "flops": total.flops,
+        "bytes": total.bytes,
+        "operations": {name: {"flops": cost.flops, "bytes": cost.bytes} for name, cost in costs.items()},
+        "tensors": _places(checkpoint, names),
+        "text": _inspect_text(location, checkpoint) if holds_both_towers(checkpoint) else None,
+        "other_tensors": _places(checkpoint, {name: name for name in checkpoint if name in _BESIDE_TOWERS}),
+    }
+
+
+def _inspect_text(location: Path, checkpoint: Tensors) -> Report:
+    config: Any = AnyTextConfig.from_pretrained(location)
+    return {
+        "config": config.to_dict(),
+        "parameters": count_text_parameters(config),
+        "weight_bytes": FLOAT32_BYTES * count_text_parameters(config),
+        "tensors": _places(checkpoint, find_text_tensors(checkpoint, config)),
+    }
+
+
+def _places(checkpoint: Tensors, names: dict[str, str]) -> list[Report]:
+    """Where each tensor lies."""
+    return [
+        {
+            "name": name,
+            "stored_as": checkpoint[stored].name,
+            "dtype": checkpoint[stored].dtype,
+            "shape": list(checkpoint[stored].shape),
+            "file": str(checkpoint[stored].file),
+            "offset": checkpoint[stored].offset,
+        }
+        for name, stored in names.items()
+    ]
+
+
+def _activation_bytes(config: VisionConfig) -> int:
+    """Largest set of arrays that one image needs at the same time."""
+    tokens, d = config.num_patches, config.hidden_size
+    in_attention = tokens * 5 * d + config.num_attention_heads * tokens**2  # stream, q, k, v, heads; scores
+    in_mlp = tokens * (2 * d + config.intermediate_size)  # stream, normed; widened
+    return FLOAT32_BYTES * max(in_attention, in_mlp)
+
+
+def format_report(report: Report) -> str:
+    """Lay a report out for reading in a terminal."""
+    lines = [f"{report['source']}", f"in the layout of {report['layout']}", "", "configuration"]
+    lines += [f"  {name:<22}{value}" for name, value in report["config"].items()]
+    if report["inferred"]:
+        lines += ["", "inferred, since no file says it", *(f"  {line}" for line in report["inferred"])]
+    lines += [
+        "",
+        f"tokens per image      {report['tokens']:,}",
+        f"parameters            {report['parameters']:,}, of the vision tower",
+        f"weights in float32    {report['weight_bytes'] / 1e6:,.1f} MB",
+        *_quantised_line(report["tensors"]),
+        f"activations per image {report['activation_bytes'] / 1e6:,.1f} MB",
+        f"work per image        {report['flops'] / 1e9:,.2f} GFLOP, "
+        f"{report['bytes'] / 1e6:,.0f} MB of compulsory traffic",
+        "",
+        f"{'operation':<22}{'GFLOP':>10}{'share':>8}{'MB':>10}",
+    ]
+    for name, cost in report["operations"].items():
+        share = cost["flops"] / report["flops"]
+        lines.append(f"{name:<22}{cost['flops'] / 1e9:>10.3f}{share:>8.1%}{cost['bytes'] / 1e6:>10.1f}")
+    lines += ["", "tensors of the vision tower", *_tensor_lines(report["tensors"])]
+    text = report["text"]
+    if text:
+        lines += ["", "configuration of the text tower"]
+        lines += [f"  {name:<24}{value}" for name, value in text["config"].items()]
+        lines += ["", f"parameters            {text['parameters']:,}"]
+        lines += [f"weights in float32    {text['weight_bytes'] / 1e6:,.1f} MB"]
+        if text["config"]["projection_size"] != report["config"]["hidden_size"]:
+            lines += ["its embeddings and those of images differ in length, and cannot be compared"]
+        lines += ["", "tensors of the text tower", *_tensor_lines(text["tensors"])]
+    if report["other_tensors"]:
+        lines += ["", "tensors beside", *_tensor_lines(report["other_tensors"])]
+    return "\n".join(lines)
+
+
+def _quantised_line(tensors: list[Report]) -> list[str]:
+    maps = sum(tensor["dtype"] == "I8" for tensor in tensors)
+    return [f"quantised             {maps} weights, in int8"] if maps else []
+
+
+def _tensor_lines(tensors: list[Report]) -> list[str]:
+    lines = []
+    for tensor in tensors:
+        shape = " x ".join(map(str, tensor["shape"]))
+        place = f"{Path(tensor['file']).name} at {tensor['offset']:,}"
+        line = f"  {tensor['name']:<44}{tensor['dtype']:<5}{shape:<20}{place}"
+        lines.append(line if tensor["stored_as"] == tensor["name"] else f"{line}, as {tensor['stored_as']}")
+    return lines

@@ -1,0 +1,1 @@
+"""A model compared with transformers, stage by stage."""

@@ -1,0 +1,1 @@
+"""From tensors by name to a backend's operands."""
