@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from numpy_siglip.config.configuration import CONFIG_FILE, SiglipVisionConfig
+from numpy_siglip.checkpoints.file_names import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE
+from numpy_siglip.config.configuration import SiglipVisionConfig
 from numpy_siglip.preprocessing.image_processing import SiglipImageProcessor
-from numpy_siglip.preprocessing.image_steps import PREPROCESSOR_FILE
 from numpy_siglip.tools.published import PUBLISHED_CHECKPOINTS
 from numpy_siglip.weights.vision_weights import vision_tensor_shapes
-
-WEIGHTS_FILE = "model.safetensors"
 
 TOY = SiglipVisionConfig(
     hidden_size=48,

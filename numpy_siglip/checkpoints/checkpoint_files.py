@@ -15,10 +15,9 @@ from typing import Any
 from ..common.json_file import read_json
 from ..errors import CheckpointError
 from .checkpoint import Checkpoint, TensorEntry
+from .file_names import INDEX_FILE, WEIGHTS_FILE
 from .npz_file import npz_members
 
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 
 

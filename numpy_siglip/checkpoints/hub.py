@@ -8,11 +8,20 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 from .bundled import BUNDLED_MODEL, bundled_folder
+from .file_names import (
+    CONFIG_FILE,
+    OPEN_CLIP_FILE,
+    PREPROCESSOR_FILE,
+    PROCESSOR_FILE,
+    SENTENCEPIECE_FILE,
+    TOKENIZER_FILE,
+    TOKENIZER_SETTINGS_FILE,
+)
 
 # One optional owner and a name, as the hub allows them; anything else must be a path.
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
-_FILES = ["config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json"]
-_TOKENIZER = ["tokenizer_config.json", "tokenizer.json", "spiece.model"]
+_FILES = [CONFIG_FILE, OPEN_CLIP_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE]
+_TOKENIZER = [TOKENIZER_SETTINGS_FILE, TOKENIZER_FILE, SENTENCEPIECE_FILE]
 _WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.npz"]
 
 

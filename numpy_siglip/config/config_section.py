@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..common.checks import check_integer, check_mapping, is_finite, shown
 from ..errors import ConfigError
 from ..kernels.rows.activations import ACTIVATIONS
 
-CONFIG_FILE = "config.json"
+if TYPE_CHECKING:
+    from ..checkpoints.description.model_files import ModelFiles
+
 FULL_MODEL_TYPE = "siglip"
 NAFLEX_MODEL_TYPE = "siglip2"
 
@@ -41,13 +43,16 @@ class ReadableConfig:
         raise NotImplementedError
 
     @classmethod
-    def from_pretrained(cls: type[Readable], model: str | Path, *, revision: str | None = None) -> Readable:
+    def from_pretrained(
+        cls: type[Readable], model: str | Path | ModelFiles, *, revision: str | None = None
+    ) -> Readable:
         """Read ``config.json`` from a folder, from beside a checkpoint file, or from the hub.
 
         Parameters
         ----------
-        model : str or Path
-            A folder, a file in it, or a hub id such as ``google/siglip-base-patch16-224``.
+        model : str, Path or ModelFiles
+            A folder, a file in it, a hub id such as ``google/siglip-base-patch16-224``, or a model that is
+            open already.
         revision : str, optional
             Branch, tag or commit on the hub.
 
@@ -64,14 +69,13 @@ class ReadableConfig:
         >>> SiglipVisionConfig.from_pretrained(model_folder).image_size
         44
         """
-        from ..checkpoints.description.description import read_config
-        from ..checkpoints.hub import locate_model
+        from ..checkpoints.description.model_files import open_model
 
-        path, values = read_config(locate_model(model, revision))
+        said = open_model(model, revision).config
         try:
-            return cls.from_dict(values)
+            return cls.from_dict(said.values)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
+            raise ConfigError(f"{said.file}: {error}") from None
 
 
 class ConfigSection(ReadableConfig):

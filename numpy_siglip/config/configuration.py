@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from ..common.checks import check_mapping, shown
 from ..errors import ConfigError
 from .config_section import (
-    CONFIG_FILE,
     FULL_MODEL_TYPE,
     ConfigSection,
     ReadableConfig,
@@ -18,7 +17,7 @@ from .config_section import (
 from .text_configuration import SiglipTextConfig
 from .vision_configuration import SiglipVisionConfig
 
-__all__ = ["CONFIG_FILE", "FULL_MODEL_TYPE", "SiglipConfig", "SiglipTextConfig", "SiglipVisionConfig"]
+__all__ = ["FULL_MODEL_TYPE", "SiglipConfig", "SiglipTextConfig", "SiglipVisionConfig"]
 
 
 @dataclass(frozen=True)

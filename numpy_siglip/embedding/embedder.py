@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..checkpoints.bundled import BUNDLED_MODEL
+from ..checkpoints.description.model_files import ModelFiles
+from ..checkpoints.file_names import CONFIG_FILE
 from ..common.batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
 from ..common.progress import with_progress
-from ..config.configuration import CONFIG_FILE
-from ..config.naflex_configuration import Siglip2TextConfig
-from ..config.text_configuration import SiglipTextConfig
+from ..config.config_section import ReadableConfig
+from ..config.kinds import AnyTextConfig, AnyVisionConfig
 from ..errors import CheckpointError, ConfigError
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE
-from ..model.backends import choose_backend
+from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from ..model.comparison import Comparison, require_one_width
+from ..model.pretrained import PretrainedModel
 from ..preprocessing.images import is_path
 from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
 from .embeddings import require_finite
 from .text_embedder import TextEmbedder
-from .vision_kinds import ImageProcessor, VisionFiles, VisionModel, open_vision_model, require_fit
+from .vision_kinds import ImageProcessor, VisionFiles, VisionModel, require_fit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class Embedder:
+class Embedder(PretrainedModel):
     """A vision tower together with its preprocessing, and a text tower as soon as there is a text.
 
     Make one with `from_pretrained`. The text tower of its checkpoint is read when it is first used.
@@ -55,67 +59,73 @@ class Embedder:
     1.0
     """
 
+    config_class: ClassVar[type[ReadableConfig]] = AnyVisionConfig
+
     def __init__(self, model: VisionModel, processor: ImageProcessor) -> None:
         require_fit(model.config, processor)
         self.model = model
         self.processor = processor
-        self._files: VisionFiles | None = None
+        self._files: ModelFiles | None = None
 
     @classmethod
     def from_pretrained(
         cls,
-        model: str | Path = BUNDLED_MODEL,
+        model: str | Path | ModelFiles = BUNDLED_MODEL,
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
         dtype: str = DEFAULT_DTYPE,
         float32_layers: Sequence[str] = (),
         revision: str | None = None,
-    ) -> Embedder:
+        config: Any = None,
+    ) -> Self:
         """Load a checkpoint and its preprocessing, of fixed resolution or NaFlex.
 
-        Parameters
-        ----------
-        model : str or Path
-            A folder with ``config.json``, ``preprocessor_config.json`` and safetensors weights, a
-            ``.safetensors`` file or index beside the other two, or a hub id (needs the extra ``hub``).
-            Left out, it is the model that comes with the package: small, and trained on drawings of emoji
-            alone; it knows no photographs.
-        backend : str
-            As for `SiglipVisionModel.from_pretrained`, and so is ``threads``.
-        threads : int, optional
-        dtype : str
-        float32_layers : sequence of str
-            As for `SiglipVisionModel.from_pretrained`.
-        revision : str, optional
-            Branch, tag or commit on the hub.
+        Parameters and errors are those of `SiglipVisionModel.from_pretrained`. If ``model`` is left out, it
+        is the one that comes with the package: small, and trained on drawings of emoji alone; it knows no
+        photographs. A model without ``preprocessor_config.json`` gets the preprocessing of its family.
 
         Raises
         ------
         ConfigError
-            If the configuration or the preprocessing is missing, unreadable or impossible, if the two do
-            not fit each other, or if there is no such backend or dtype, or it cannot use that many threads.
+            Also if the preprocessing is damaged, or it and the configuration do not fit each other.
         CheckpointError
-            If weights are missing, damaged, or do not fit the configuration; if the tower has no pooling
-            head, and so gives no image embedding.
+            Also if the tower has no pooling head, and so gives no image embedding.
 
         Examples
         --------
         >>> Embedder.from_pretrained(model_folder).embedding_size
         33
         """
-        ops = choose_backend(backend, threads, dtype, float32_layers)
-        files = open_vision_model(model, revision)
-        file, processor = files.read_processor()
+        return super().from_pretrained(
+            model,
+            backend=backend,
+            threads=threads,
+            dtype=dtype,
+            float32_layers=float32_layers,
+            revision=revision,
+            config=config,
+        )
+
+    @classmethod
+    def from_files(cls, files: ModelFiles, config: Any, ops: Backend) -> Self:
+        """Build it from an open model; see `from_pretrained`."""
+        vision = VisionFiles(files, config)
+        file, processor = vision.read_processor()
         try:
-            require_fit(files.config, processor)  # before the weights are read, which takes longer
+            require_fit(config, processor)  # before the weights are read, which takes longer
         except CheckpointError as error:
-            raise CheckpointError(f"{files.location}: {error}") from None
+            raise CheckpointError(f"{files}: {error}") from None
         except ConfigError as error:
             raise ConfigError(f"{file} and {CONFIG_FILE} beside it do not fit each other: {error}") from None
-        embedder = cls(files.load_model(ops), processor)
+        embedder = cls(vision.load_model(ops), processor)
         embedder._files = files
         return embedder
+
+    @property
+    def files(self) -> ModelFiles | None:
+        """The open model that it was loaded from; None if it was made of a tower and a processor."""
+        return self._files
 
     @property
     def embedding_size(self) -> int:
@@ -197,7 +207,7 @@ class Embedder:
         with np.errstate(all="ignore"):  # what overflows is told below, in one error
             embeddings = self.model(**inputs).pooler_output
         assert embeddings is not None  # the constructor saw a pooling head
-        source = "the model" if self._files is None else str(self._files.location)
+        source = "the model" if self._files is None else str(self._files)
         require_finite(embeddings, inputs["pixel_values"], source)
         return self.model.ops.l2_normalize(embeddings) if normalize else embeddings
 
@@ -211,10 +221,9 @@ class Embedder:
             If the checkpoint has none, its tokenizer is missing, or the libraries that read it are.
         """
         files = self._pretrained()
-        kind = Siglip2TextConfig if files.is_naflex else SiglipTextConfig
-        config = kind.from_pretrained(files.location)
-        require_one_width(self.embedding_size, config.projection_size, files.location)
-        return TextEmbedder.from_files(files.location, files.checkpoint, config, self.model.ops)
+        config: Any = AnyTextConfig.from_pretrained(files)
+        require_one_width(self.embedding_size, config.projection_size, files)
+        return TextEmbedder.from_files(files, config, self.model.ops)
 
     @cached_property
     def comparison(self) -> Comparison:
@@ -225,7 +234,7 @@ class Embedder:
         CheckpointError
             If the checkpoint is that of a vision tower alone.
         """
-        return Comparison.from_checkpoint(self._pretrained().checkpoint, self.model.ops)
+        return Comparison.from_checkpoint(self._pretrained().tensors, self.model.ops)
 
     def embed_texts(
         self,
@@ -317,7 +326,7 @@ class Embedder:
         )
         return self.comparison.probabilities(self.comparison.logits(image_embeds, text_embeds))
 
-    def _pretrained(self) -> VisionFiles:
+    def _pretrained(self) -> ModelFiles:
         if self._files is None:
             raise ConfigError(
                 "this embedder was made of a vision tower alone and knows no texts; make it with "

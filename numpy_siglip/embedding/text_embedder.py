@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..checkpoints.description.model_files import ModelFiles
 from ..common.batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
 from ..common.progress import with_progress
+from ..config.config_section import ReadableConfig
 from ..config.configuration import SiglipTextConfig
 from ..config.kinds import AnyTextConfig
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
-from ..model.backends import choose_backend
-from ..model.model_files import open_model
+from ..kernels.backend import Backend
+from ..model.pretrained import PretrainedModel
 from ..model.text import SiglipTextModel
 from ..preprocessing.tokenizer import SiglipTokenizer, list_texts
 from ..weights.text_weights import find_text_tensors
-from ..weights.tower_weights import Tensors
 from .embeddings import require_finite
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _LEAST_SHARE = 0.5
 """Of a table's rows that a tokenizer uses; tables are sometimes rounded up."""
 
 
-class TextEmbedder:
+class TextEmbedder(PretrainedModel):
     """A text tower together with its tokenizer.
 
     Make one with `from_pretrained`; an `Embedder` makes one for itself when it is first given a text.
@@ -44,6 +47,8 @@ class TextEmbedder:
     True
     """
 
+    config_class: ClassVar[type[ReadableConfig]] = AnyTextConfig
+
     def __init__(
         self, model: SiglipTextModel, tokenizer: SiglipTokenizer, *, source: str = "the model"
     ) -> None:
@@ -52,37 +57,19 @@ class TextEmbedder:
         self._source = source
 
     @classmethod
-    def from_pretrained(
-        cls,
-        model: str | Path,
-        *,
-        backend: str = DEFAULT_BACKEND,
-        threads: int | None = None,
-        dtype: str = DEFAULT_DTYPE,
-        float32_layers: Sequence[str] = (),
-        revision: str | None = None,
-    ) -> TextEmbedder:
-        """Load the text tower and the tokenizer of a checkpoint; see `Embedder.from_pretrained`."""
-        ops = choose_backend(backend, threads, dtype, float32_layers)
-        files = open_model(model, revision, kind=AnyTextConfig)
-        return cls.from_files(files.location, files.checkpoint, files.config, ops)
-
-    @classmethod
-    def from_files(
-        cls, location: Path, checkpoint: Tensors, config: SiglipTextConfig, ops: Backend
-    ) -> TextEmbedder:
-        """Load them from an open checkpoint."""
-        find_text_tensors(checkpoint, config)  # first what is told soonest, since the weights take longest
+    def from_files(cls, files: ModelFiles, config: SiglipTextConfig, ops: Backend) -> Self:
+        """Build it from an open model; see `from_pretrained`."""
+        tensors = files.tensors
+        find_text_tensors(tensors, config)  # first what is told soonest, since the weights take longest
         length = config.max_position_embeddings
-        tokenizer = SiglipTokenizer.from_pretrained(location, context_length=length)
+        tokenizer = SiglipTokenizer.from_pretrained(files, context_length=length)
         if not _LEAST_SHARE * config.vocab_size <= tokenizer.vocab_size <= config.vocab_size:
             warnings.warn(
-                f"{location}: the tokenizer knows {tokenizer.vocab_size:,} tokens and the text tower "
+                f"{files}: the tokenizer knows {tokenizer.vocab_size:,} tokens and the text tower "
                 f"{config.vocab_size:,}; if it is that of another model, texts mean nothing",
                 stacklevel=2,
             )
-        tower = SiglipTextModel.from_checkpoint(checkpoint, config, ops)
-        return cls(tower, tokenizer, source=str(location))
+        return cls(SiglipTextModel.from_checkpoint(tensors, config, ops), tokenizer, source=str(files))
 
     @property
     def embedding_size(self) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from ..checkpoints.description.model_files import ModelFiles, open_model
 from ..config.kinds import AnyVisionConfig
 from ..config.naflex_configuration import Siglip2VisionConfig, VisionConfig
 from ..errors import CheckpointError, ConfigError
 from ..kernels.backend import Backend
-from ..model.model_files import open_model
 from ..model.naflex import Siglip2VisionModel
+from ..model.pretrained import read_configuration
 from ..model.vision import SiglipVisionModel
 from ..preprocessing.image_processing import SiglipImageProcessor
 from ..preprocessing.naflex_processing import Siglip2ImageProcessor
@@ -25,11 +26,15 @@ ImageProcessor = SiglipImageProcessor | Siglip2ImageProcessor
 
 
 class VisionFiles(NamedTuple):
-    """Where a model with a vision tower lies, its tensors and the tower's shape."""
+    """An open model, and the configuration of its vision tower."""
 
-    location: Path
-    checkpoint: Tensors
+    files: ModelFiles
     config: VisionConfig
+
+    @property
+    def tensors(self) -> Tensors:
+        """The tensors of the model under the names of transformers."""
+        return self.files.tensors
 
     @property
     def is_naflex(self) -> bool:
@@ -39,35 +44,36 @@ class VisionFiles(NamedTuple):
     def load_model(self, ops: Backend) -> VisionModel:
         """Read the weights of the tower."""
         if isinstance(self.config, Siglip2VisionConfig):
-            return Siglip2VisionModel.from_checkpoint(self.checkpoint, self.config, ops)
-        return SiglipVisionModel.from_checkpoint(self.checkpoint, self.config, ops)
+            return Siglip2VisionModel.from_checkpoint(self.tensors, self.config, ops)
+        return SiglipVisionModel.from_checkpoint(self.tensors, self.config, ops)
 
     def read_processor(self) -> tuple[Path, ImageProcessor]:
         """The image processor of the model, and the file that describes it."""
-        return (Siglip2ImageProcessor if self.is_naflex else SiglipImageProcessor).read(self.location)
+        return (Siglip2ImageProcessor if self.is_naflex else SiglipImageProcessor).read(self.files)
 
 
-def open_vision_model(model: str | Path, revision: str | None = None) -> VisionFiles:
+def open_vision_model(model: str | Path | ModelFiles, revision: str | None = None) -> VisionFiles:
     """Open a checkpoint and read the configuration of its vision tower, of whatever kind it is.
 
     Parameters
     ----------
-    model : str or Path
-        A folder, a ``.safetensors`` file or index, or a hub id.
+    model : str, Path or ModelFiles
+        A folder, a ``.safetensors`` file or index, a hub id, or a model that is open already.
     revision : str, optional
         Branch, tag or commit on the hub.
 
     Raises
     ------
     ConfigError, CheckpointError
-        As `open_model`.
+        As `open_model` and `read_configuration`.
 
     Examples
     --------
     >>> open_vision_model(model_folder).is_naflex, open_vision_model(naflex_folder).is_naflex
     (False, True)
     """
-    return VisionFiles(*open_model(model, revision, kind=AnyVisionConfig))
+    files = open_model(model, revision)
+    return VisionFiles(files, read_configuration(AnyVisionConfig, files))
 
 
 def require_fit(config: VisionConfig, processor: ImageProcessor) -> None:

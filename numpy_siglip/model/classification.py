@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..config.configuration import SiglipConfig
 from ..errors import CheckpointError
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..kernels.backend import Backend
 from ..outputs import ImageClassifierOutput
 from ..weights.tower_reader import TowerReader
 from ..weights.tower_weights import Tensors
-from .backends import choose_backend
-from .model_files import open_model
+from .pretrained import PretrainedModel
 from .vision import SiglipVisionModel
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _WEIGHT, _BIAS = "classifier.weight", "classifier.bias"
 
 
-class SiglipForImageClassification:
+class SiglipForImageClassification(PretrainedModel):
     """A SigLIP vision tower that was trained further to tell classes of images.
 
     Make one with `from_pretrained`. It averages the tower's tokens and does not use its pooling head.
@@ -44,6 +44,8 @@ class SiglipForImageClassification:
     ((1, 3), ['bicycle', 'cat', 'dog'])
     """
 
+    config_class: ClassVar[type[SiglipConfig]] = SiglipConfig
+
     def __init__(
         self, config: SiglipConfig, vision_model: SiglipVisionModel, classifier: Any, ops: Backend
     ) -> None:
@@ -53,48 +55,7 @@ class SiglipForImageClassification:
         self.ops = ops
 
     @classmethod
-    def from_pretrained(
-        cls,
-        model: str | Path,
-        *,
-        backend: str = DEFAULT_BACKEND,
-        threads: int | None = None,
-        dtype: str = DEFAULT_DTYPE,
-        float32_layers: Sequence[str] = (),
-        revision: str | None = None,
-        config: SiglipConfig | None = None,
-    ) -> SiglipForImageClassification:
-        """Load a checkpoint of ``SiglipForImageClassification`` in the layout of transformers.
-
-        Parameters
-        ----------
-        model : str or Path
-            As for `SiglipVisionModel.from_pretrained`, and so are the others.
-        backend : str
-        threads : int, optional
-        dtype : str
-        float32_layers : sequence of str
-            As for `SiglipVisionModel.from_pretrained`.
-        revision : str, optional
-        config : SiglipConfig, optional
-            Instead of the checkpoint's own ``config.json``.
-
-        Raises
-        ------
-        ConfigError
-            If the configuration is missing, unreadable or impossible, there is no such backend, or it
-            cannot use that many threads.
-        CheckpointError
-            If weights are missing, damaged, or do not fit the configuration.
-        """
-        ops = choose_backend(backend, threads, dtype, float32_layers)
-        files = open_model(model, revision, config, SiglipConfig)
-        return cls.from_checkpoint(files.checkpoint, files.config, ops)
-
-    @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend
-    ) -> SiglipForImageClassification:
+    def from_checkpoint(cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Self:
         """Build the classifier from an open checkpoint; see `from_pretrained`."""
         classifier = _read_classifier(checkpoint, config, ops)
         vision = SiglipVisionModel.from_checkpoint(checkpoint, config.vision_config, ops)

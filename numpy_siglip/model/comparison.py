@@ -115,8 +115,8 @@ def holds_both_towers(checkpoint: Tensors) -> bool:
 
     Examples
     --------
-    >>> from numpy_siglip.model.model_files import open_model
-    >>> holds_both_towers(open_model(model_folder).checkpoint)
+    >>> from numpy_siglip.checkpoints.description.model_files import open_model
+    >>> holds_both_towers(open_model(model_folder).tensors)
     True
     """
     endings = (TEXT_LAYOUT.mark, "logit_scale", "logit_bias")

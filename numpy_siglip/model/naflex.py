@@ -11,25 +11,25 @@ Tschannen et al., 2025, section 2.4, https://arxiv.org/abs/2502.14786; ``Siglip2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..config.naflex_configuration import Siglip2VisionConfig
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling
 from ..weights.tower_weights import Tensors
 from ..weights.vision_weights import VisionWeights, load_vision_weights
-from .backends import choose_backend
-from .model_files import open_model
 from .naflex_padding import PaddedStages, PatchBatch
+from .pretrained import PretrainedModel
 from .trace import LayerRecorder, Listener
 from .vision_tower import vision_tower
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class Siglip2VisionModel:
+
+class Siglip2VisionModel(PretrainedModel):
     """Vision tower of the NaFlex variant of SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
@@ -55,63 +55,15 @@ class Siglip2VisionModel:
     True
     """
 
+    config_class: ClassVar[type[Siglip2VisionConfig]] = Siglip2VisionConfig
+
     def __init__(self, config: Siglip2VisionConfig, weights: VisionWeights, ops: Backend) -> None:
         self.config = config
         self._weights = weights
         self.ops = ops
 
     @classmethod
-    def from_pretrained(
-        cls,
-        model: str | Path,
-        *,
-        backend: str = DEFAULT_BACKEND,
-        threads: int | None = None,
-        dtype: str = DEFAULT_DTYPE,
-        float32_layers: Sequence[str] = (),
-        revision: str | None = None,
-        config: Siglip2VisionConfig | None = None,
-    ) -> Siglip2VisionModel:
-        """Load the vision tower of a NaFlex checkpoint; parameters and errors as in `SiglipVisionModel`.
-
-        Parameters
-        ----------
-        model : str or Path
-            A folder, a ``.safetensors`` file or index beside its ``config.json``, or a hub id.
-        backend : str
-            ``"numba"`` or ``"numpy"``.
-        threads : int, optional
-            Of the compiled backend.
-        dtype : str
-        float32_layers : sequence of str
-            As for `SiglipVisionModel.from_pretrained`.
-        revision : str, optional
-            Branch, tag or commit on the hub.
-        config : Siglip2VisionConfig, optional
-            Instead of the checkpoint's own ``config.json``.
-
-        Raises
-        ------
-        ConfigError
-            If the configuration is missing, unreadable, impossible or that of a fixed resolution, there is no
-            such backend, or it cannot use that many threads.
-        CheckpointError
-            If weights are missing, damaged, or do not fit the configuration.
-
-        Examples
-        --------
-        >>> from numpy_siglip import Siglip2VisionModel
-        >>> Siglip2VisionModel.from_pretrained(naflex_folder, backend="numpy").config.num_patches
-        16
-        """
-        ops = choose_backend(backend, threads, dtype, float32_layers)
-        files = open_model(model, revision, config, Siglip2VisionConfig)
-        return cls.from_checkpoint(files.checkpoint, files.config, ops)
-
-    @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Tensors, config: Siglip2VisionConfig, ops: Backend
-    ) -> Siglip2VisionModel:
+    def from_checkpoint(cls, checkpoint: Tensors, config: Siglip2VisionConfig, ops: Backend) -> Self:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_vision_weights(checkpoint, config, ops), ops)
 

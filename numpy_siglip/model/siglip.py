@@ -8,28 +8,26 @@ Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipModel`` in transfor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..common.checks import as_array
 from ..config.configuration import SiglipConfig
 from ..errors import ConfigError
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling, SiglipOutput
 from ..weights.tower_weights import Tensors
-from .backends import choose_backend
 from .comparison import Comparison, require_one_width
-from .model_files import open_model
+from .pretrained import PretrainedModel
 from .text import SiglipTextModel
 from .vision import SiglipVisionModel
 
-Model = TypeVar("Model", bound="SiglipModel")
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class SiglipModel:
+class SiglipModel(PretrainedModel):
     """Both towers of SigLIP or of fixed-resolution SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
@@ -71,52 +69,7 @@ class SiglipModel:
         self.comparison = comparison
 
     @classmethod
-    def from_pretrained(
-        cls: type[Model],
-        model: str | Path,
-        *,
-        backend: str = DEFAULT_BACKEND,
-        threads: int | None = None,
-        dtype: str = DEFAULT_DTYPE,
-        float32_layers: Sequence[str] = (),
-        revision: str | None = None,
-        config: SiglipConfig | None = None,
-    ) -> Model:
-        """Load a checkpoint of ``SiglipModel`` in the layout of transformers.
-
-        Parameters
-        ----------
-        model : str or Path
-            As for `SiglipVisionModel.from_pretrained`, and so are the others.
-        backend : str
-        threads : int, optional
-        dtype : str
-        float32_layers : sequence of str
-            As for `SiglipVisionModel.from_pretrained`.
-        revision : str, optional
-        config : SiglipConfig, optional
-            Instead of the checkpoint's own ``config.json``.
-
-        Raises
-        ------
-        ConfigError
-            If the configuration is missing, unreadable or impossible, the two towers do not end in one
-            space, there is no such backend or dtype, or it cannot use that many threads.
-        CheckpointError
-            If weights are missing, damaged, or do not fit the configuration.
-
-        Examples
-        --------
-        >>> from numpy_siglip import SiglipModel
-        >>> SiglipModel.from_pretrained(model_folder, backend="numpy").config.vision_config.image_size
-        44
-        """
-        ops = choose_backend(backend, threads, dtype, float32_layers)
-        files = open_model(model, revision, config, cls.config_class)
-        return cls.from_checkpoint(files.checkpoint, files.config, ops)
-
-    @classmethod
-    def from_checkpoint(cls: type[Model], checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Model:
+    def from_checkpoint(cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Self:
         """Build the model from an open checkpoint; see `from_pretrained`."""
         require_common_space(config, checkpoint.source)  # before weights are read, which takes longer
         comparison = Comparison.from_checkpoint(checkpoint, ops)

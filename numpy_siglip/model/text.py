@@ -12,28 +12,26 @@ Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipTextModel`` in tran
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..common.checks import shown
 from ..config.configuration import SiglipTextConfig
 from ..errors import TextError
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling
 from ..weights.text_weights import TextWeights, load_text_weights
 from ..weights.tower_weights import Tensors
-from .backends import choose_backend
 from .encoder import encoder
-from .model_files import open_model
+from .pretrained import PretrainedModel
 from .trace import LayerRecorder, Listener, Stage
 
-Model = TypeVar("Model", bound="SiglipTextModel")
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class SiglipTextModel:
+class SiglipTextModel(PretrainedModel):
     """Text tower of SigLIP and of fixed-resolution SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
@@ -64,59 +62,7 @@ class SiglipTextModel:
         self.ops = ops
 
     @classmethod
-    def from_pretrained(
-        cls: type[Model],
-        model: str | Path,
-        *,
-        backend: str = DEFAULT_BACKEND,
-        threads: int | None = None,
-        dtype: str = DEFAULT_DTYPE,
-        float32_layers: Sequence[str] = (),
-        revision: str | None = None,
-        config: SiglipTextConfig | None = None,
-    ) -> Model:
-        """Load the text tower of a checkpoint in the layout of transformers.
-
-        The checkpoint may be of ``SiglipTextModel`` or of ``SiglipModel``; the vision tower is not read, nor
-        is any row of the token table before a text asks for it.
-
-        Parameters
-        ----------
-        model : str or Path
-            A folder with ``config.json`` and safetensors weights, a ``.safetensors`` file or index
-            beside its ``config.json``, or a hub id (needs the extra ``hub``).
-        backend : str
-            As for `SiglipVisionModel.from_pretrained`, and so are the others.
-        threads : int, optional
-        dtype : str
-        float32_layers : sequence of str
-            As for `SiglipVisionModel.from_pretrained`.
-        revision : str, optional
-        config : SiglipTextConfig, optional
-            Instead of the checkpoint's own ``config.json``.
-
-        Raises
-        ------
-        ConfigError
-            If the configuration is missing, unreadable or impossible, there is no such backend, or it
-            cannot use that many threads.
-        CheckpointError
-            If weights are missing, damaged, or do not fit the configuration.
-
-        Examples
-        --------
-        >>> from numpy_siglip import SiglipTextModel
-        >>> SiglipTextModel.from_pretrained(model_folder, backend="numpy").config.vocab_size
-        120
-        """
-        ops = choose_backend(backend, threads, dtype, float32_layers)
-        files = open_model(model, revision, config, cls.config_class)
-        return cls.from_checkpoint(files.checkpoint, files.config, ops)
-
-    @classmethod
-    def from_checkpoint(
-        cls: type[Model], checkpoint: Tensors, config: SiglipTextConfig, ops: Backend
-    ) -> Model:
+    def from_checkpoint(cls, checkpoint: Tensors, config: SiglipTextConfig, ops: Backend) -> Self:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_text_weights(checkpoint, config, ops), ops)
 

@@ -8,26 +8,26 @@ Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipVisionModel`` in tr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..common.checks import as_array
 from ..config.configuration import SiglipVisionConfig
 from ..errors import ImageError
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling
 from ..weights.tower_weights import Tensors
 from ..weights.vision_weights import VisionWeights, load_vision_weights
-from .backends import choose_backend
-from .model_files import open_model
+from .pretrained import PretrainedModel
 from .trace import LayerRecorder, Listener, Stage
 from .vision_tower import vision_tower
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class SiglipVisionModel:
+
+class SiglipVisionModel(PretrainedModel):
     """Vision tower of SigLIP and of fixed-resolution SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
@@ -52,71 +52,15 @@ class SiglipVisionModel:
     True
     """
 
+    config_class: ClassVar[type[SiglipVisionConfig]] = SiglipVisionConfig
+
     def __init__(self, config: SiglipVisionConfig, weights: VisionWeights, ops: Backend) -> None:
         self.config = config
         self._weights = weights
         self.ops = ops
 
     @classmethod
-    def from_pretrained(
-        cls,
-        model: str | Path,
-        *,
-        backend: str = DEFAULT_BACKEND,
-        threads: int | None = None,
-        dtype: str = DEFAULT_DTYPE,
-        float32_layers: Sequence[str] = (),
-        revision: str | None = None,
-        config: SiglipVisionConfig | None = None,
-    ) -> SiglipVisionModel:
-        """Load the vision tower of a checkpoint in the layout of transformers.
-
-        The checkpoint may be of ``SiglipVisionModel``, of ``SiglipModel``, or of a larger model that holds
-        one such tower; other tensors are not read. float16 and bfloat16 weights are widened to float32.
-
-        Parameters
-        ----------
-        model : str or Path
-            A folder with ``config.json`` and safetensors weights, a ``.safetensors`` file or index
-            beside its ``config.json``, or a hub id (needs the extra ``hub``).
-        backend : str
-            How operations are computed: ``"numba"``, compiled when they are first used, or ``"numpy"``.
-        threads : int, optional
-            Threads of the compiled backend, by default as many as the processors this process may use.
-        dtype : str
-            What the linear maps of the encoder are computed in: ``"float32"``, or ``"int8"``, which takes
-            a third of the time or less and a quarter of the memory, and rounds. A folder that was quantised
-            already is int8 whatever this says.
-        float32_layers : sequence of str
-            Maps that stay in float32 with ``dtype="int8"``, such as ``"encoder.layers.0"`` or
-            ``"encoder.layers.11.mlp.fc2"``.
-        revision : str, optional
-            Branch, tag or commit on the hub.
-        config : SiglipVisionConfig, optional
-            Instead of the checkpoint's own ``config.json``.
-
-        Raises
-        ------
-        ConfigError
-            If the configuration is missing, unreadable or impossible, there is no such backend, or it
-            cannot use that many threads.
-        CheckpointError
-            If weights are missing, damaged, or do not fit the configuration.
-
-        Examples
-        --------
-        >>> from numpy_siglip import SiglipVisionModel
-        >>> SiglipVisionModel.from_pretrained(model_folder, backend="numpy").config.image_size
-        44
-        """
-        ops = choose_backend(backend, threads, dtype, float32_layers)
-        files = open_model(model, revision, config)
-        return cls.from_checkpoint(files.checkpoint, files.config, ops)
-
-    @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Tensors, config: SiglipVisionConfig, ops: Backend
-    ) -> SiglipVisionModel:
+    def from_checkpoint(cls, checkpoint: Tensors, config: SiglipVisionConfig, ops: Backend) -> Self:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_vision_weights(checkpoint, config, ops), ops)
 

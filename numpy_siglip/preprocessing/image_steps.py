@@ -16,19 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checkpoints.description.description import read_preprocessing
-from ..checkpoints.hub import locate_model
+from ..checkpoints.description.model_files import ModelFiles, open_model
 from ..common.checks import check_mapping, is_finite, shown
-from ..common.json_file import read_first_json
 from ..errors import ConfigError
 from .image_pixels import image_pixels, is_unit_range
 from .image_settings import check_channels, check_resample
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-PREPROCESSOR_FILE = "preprocessor_config.json"
-PROCESSOR_FILE = "processor_config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,21 +86,23 @@ class ImageSteps:
         """Refuse settings that are for another class."""
 
     @classmethod
-    def from_pretrained(cls, model: str | Path, *, revision: str | None = None) -> Self:
+    def from_pretrained(cls, model: str | Path | ModelFiles, *, revision: str | None = None) -> Self:
         """Read ``preprocessor_config.json``, or the image processor in ``processor_config.json``.
+
+        A model with neither gets the preprocessing of its family, which ``numpy-siglip inspect`` tells.
 
         Parameters
         ----------
-        model : str or Path
-            A folder, a file in it, or a hub id.
+        model : str, Path or ModelFiles
+            A folder, a file in it, a hub id, or a model that is open already.
         revision : str, optional
             Branch, tag or commit on the hub.
 
         Raises
         ------
         ConfigError
-            If neither file is there, it is not JSON, a value is impossible, or the file describes the other
-            kind of image processor.
+            If the file is not JSON, a value is impossible, or it describes the other kind of image processor;
+            if there is neither such a file nor a model of which it could be inferred.
         CheckpointError
             If the model is not found.
 
@@ -115,16 +112,11 @@ class ImageSteps:
         >>> SiglipImageProcessor.from_pretrained(model_folder).size
         {'height': 44, 'width': 44}
         """
-        return cls.read(locate_model(model, revision))[1]
+        return cls.read(open_model(model, revision))[1]
 
     @classmethod
-    def read(cls, location: Path) -> tuple[Path, Self]:
-        """The image processor of a model, and the file that describes it.
-
-        Parameters
-        ----------
-        location : Path
-            The folder of the model, or a file in it.
+    def read(cls, files: ModelFiles) -> tuple[Path, Self]:
+        """The image processor of an open model, and the file that describes it.
 
         Raises
         ------
@@ -134,26 +126,14 @@ class ImageSteps:
         Examples
         --------
         >>> from numpy_siglip import SiglipImageProcessor
-        >>> SiglipImageProcessor.read(model_folder)[0].name
+        >>> SiglipImageProcessor.read(open_model(model_folder))[0].name
         'preprocessor_config.json'
         """
-        folder = location if location.is_dir() else location.parent
-        names = [PREPROCESSOR_FILE, PROCESSOR_FILE]
-        inferred = None if any((folder / name).exists() for name in names) else read_preprocessing(location)
-        path, values = inferred or read_first_json(
-            location,
-            names,
-            ConfigError,
-            missing=f"put the model's beside its weights, or construct a {cls.__name__}",
-        )
-        if path.name == PROCESSOR_FILE:
-            values = values.get("image_processor") or {}
-            if not isinstance(values, dict) or not values:
-                raise ConfigError(f"{path}: holds no image_processor; add {PREPROCESSOR_FILE}")
+        said = files.preprocessing
         try:
-            return path, cls.from_dict(values)
+            return said.file, cls.from_dict(said.values)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
+            raise ConfigError(f"{said.file}: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as transformers names them."""

@@ -6,7 +6,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from ..checkpoints.hub import locate_model
+from ..checkpoints.description.model_files import ModelFiles, open_model
 from ..common.checks import shown
 from ..errors import ConfigError
 from ..outputs import BatchFeature
@@ -45,7 +45,7 @@ class SiglipProcessor:
     @classmethod
     def from_pretrained(
         cls: type[Processor],
-        model: str | Path,
+        model: str | Path | ModelFiles,
         *,
         revision: str | None = None,
         context_length: int | None = None,
@@ -54,8 +54,8 @@ class SiglipProcessor:
 
         Parameters
         ----------
-        model : str or Path
-            A folder, a file in it, or a hub id.
+        model : str, Path or ModelFiles
+            A folder, a file in it, a hub id, or a model that is open already.
         revision : str, optional
             Branch, tag or commit on the hub.
         context_length : int, optional
@@ -66,9 +66,9 @@ class SiglipProcessor:
         ConfigError, CheckpointError, SiglipError
             As `SiglipImageProcessor.from_pretrained` and `SiglipTokenizer.from_pretrained`.
         """
-        location = locate_model(model, revision)
-        image_processor = cls.image_processor_class.read(location)[1]
-        return cls(image_processor, SiglipTokenizer.from_pretrained(location, context_length=context_length))
+        files = open_model(model, revision)
+        image_processor = cls.image_processor_class.read(files)[1]
+        return cls(image_processor, SiglipTokenizer.from_pretrained(files, context_length=context_length))
 
     def __call__(
         self,

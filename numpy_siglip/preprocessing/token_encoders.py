@@ -14,9 +14,6 @@ from typing import Any, NamedTuple
 from ..errors import ConfigError, SiglipError
 from .canonical_text import canonicalize
 
-SENTENCEPIECE_FILE = "spiece.model"
-TOKENIZER_FILE = "tokenizer.json"
-
 
 class Encoder(NamedTuple):
     """A vocabulary, ready for use."""

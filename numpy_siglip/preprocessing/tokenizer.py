@@ -8,21 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.hub import locate_model
+from ..checkpoints.description.model_files import ModelFiles, open_model
+from ..checkpoints.file_names import CONFIG_FILE, SENTENCEPIECE_FILE, TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE
 from ..common.checks import check_integer, check_return_tensors, shown
-from ..common.json_file import read_first_json, read_json
-from ..config.config_section import CONFIG_FILE
-from ..errors import ConfigError, TextError
+from ..errors import CheckpointError, ConfigError, TextError
 from ..outputs import BatchFeature
-from .token_encoders import (
-    SENTENCEPIECE_FILE,
-    TOKENIZER_FILE,
-    Encoder,
-    read_sentencepiece,
-    read_tokenizer,
-)
+from .token_encoders import Encoder, read_sentencepiece, read_tokenizer
 
-SETTINGS_FILE = "tokenizer_config.json"
 DEFAULT_CONTEXT_LENGTH = 64
 _LONGEST_CONTEXT = 2**20
 _GEMMA = ("GemmaTokenizer", "Siglip2Tokenizer")
@@ -69,15 +61,19 @@ class SiglipTokenizer:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, revision: str | None = None, context_length: int | None = None
+        cls,
+        model: str | Path | ModelFiles,
+        *,
+        revision: str | None = None,
+        context_length: int | None = None,
     ) -> SiglipTokenizer:
         """Read the tokenizer of a checkpoint (extra ``text``).
 
         Parameters
         ----------
-        model : str or Path
-            A folder with ``spiece.model`` or ``tokenizer.json``, a file in it, or a hub id. Their settings in
-            ``tokenizer_config.json`` are respected.
+        model : str, Path or ModelFiles
+            A folder with ``spiece.model`` or ``tokenizer.json``, a file in it, a hub id, or a model that is
+            open already. Their settings in ``tokenizer_config.json`` are respected.
         revision : str, optional
             Branch, tag or commit on the hub.
         context_length : int, optional
@@ -92,10 +88,12 @@ class SiglipTokenizer:
         SiglipError
             If the library that reads the file is not installed.
         """
-        location = locate_model(model, revision)
+        files = open_model(model, revision)
         if context_length is None:
-            context_length = _context_length(location)
-        return _reopened(cls, location, context_length)
+            context_length = _context_length(files)
+        tokenizer = cls(read_encoder(files), context_length)
+        tokenizer._location = files.location
+        return tokenizer
 
     def __call__(
         self,
@@ -151,10 +149,8 @@ class SiglipTokenizer:
 
 
 def _reopened(kind: type[SiglipTokenizer], location: Path, context_length: int) -> SiglipTokenizer:
-    """Read a tokenizer from where it lies, here or in a process that it was sent to."""
-    tokenizer = kind(read_encoder(location), context_length)
-    tokenizer._location = location
-    return tokenizer
+    """Read a tokenizer from where it lies, in a process that it was sent to."""
+    return kind.from_pretrained(ModelFiles(location), context_length=context_length)
 
 
 def list_texts(text: Any) -> list[str]:
@@ -190,21 +186,16 @@ def list_texts(text: Any) -> list[str]:
     return [str(one) for one in texts]
 
 
-def read_encoder(location: Path) -> Encoder:
+def read_encoder(files: ModelFiles) -> Encoder:
     """Read the vocabulary beside a checkpoint.
-
-    Parameters
-    ----------
-    location : Path
-        The folder of the model, or a file in it.
 
     Raises
     ------
     ConfigError, SiglipError
         See `SiglipTokenizer.from_pretrained`.
     """
-    folder = location if location.is_dir() else location.parent
-    settings = read_json(folder / SETTINGS_FILE, ConfigError) if (folder / SETTINGS_FILE).exists() else {}
+    folder = files.folder
+    settings = files.json(TOKENIZER_SETTINGS_FILE) or {}
     pieces, tokenizer = folder / SENTENCEPIECE_FILE, folder / TOKENIZER_FILE
     is_gemma = str(settings.get("tokenizer_class")).removesuffix("Fast") in _GEMMA
     try:
@@ -215,21 +206,24 @@ def read_encoder(location: Path) -> Encoder:
     except ConfigError as error:
         if str(error).startswith(str(folder)):
             raise
-        raise ConfigError(f"{folder / SETTINGS_FILE}: {error}") from None
-    files = TOKENIZER_FILE if is_gemma else f"{SENTENCEPIECE_FILE} and no {TOKENIZER_FILE}"
-    raise ConfigError(f"{folder}: no {files}; put the model's tokenizer beside its weights")
+        raise ConfigError(f"{folder / TOKENIZER_SETTINGS_FILE}: {error}") from None
+    missing = TOKENIZER_FILE if is_gemma else f"{SENTENCEPIECE_FILE} and no {TOKENIZER_FILE}"
+    raise ConfigError(f"{folder}: no {missing}; put the model's tokenizer beside its weights")
 
 
-def _context_length(location: Path) -> int:
+def _context_length(files: ModelFiles) -> int:
     """Tokens of a text, as the configuration of the text tower says."""
-    path, values = read_first_json(
-        location,
-        [CONFIG_FILE],
-        ConfigError,
-        missing=f"put the model's {CONFIG_FILE} beside its tokenizer, or pass context_length",
-    )
+    try:
+        path, values, _ = files.config
+    except (ConfigError, CheckpointError):
+        if files.json(CONFIG_FILE) is not None:
+            raise
+        raise ConfigError(
+            f"{files.folder}: no {CONFIG_FILE}; put the model's {CONFIG_FILE} beside its tokenizer, or pass "
+            "context_length"
+        ) from None
     section = values.get("text_config", values)
-    length = section.get("max_position_embeddings") if isinstance(section, dict) else None
+    length = section.get("max_position_embeddings") if isinstance(section, Mapping) else None
     if length is None:
         return DEFAULT_CONTEXT_LENGTH
     try:

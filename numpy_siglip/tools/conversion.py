@@ -11,26 +11,26 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ..checkpoints.checkpoint import TensorEntry
-from ..checkpoints.description.description import Description, describe, read_config
-from ..checkpoints.hub import locate_model
-from ..common.atomic_write import atomic_write_folder
-from ..config.config_section import (
+from ..checkpoints.description.model_files import ModelFiles, Said, open_model
+from ..checkpoints.file_names import (
     CONFIG_FILE,
-    FULL_MODEL_TYPE,
-    NAFLEX_MODEL_TYPE,
-    ReadableConfig,
-    is_naflex_type,
+    PREPROCESSOR_FILE,
+    PROCESSOR_FILE,
+    SENTENCEPIECE_FILE,
+    TOKENIZER_FILE,
+    TOKENIZER_SETTINGS_FILE,
+    WEIGHTS_FILE,
 )
+from ..common.atomic_write import atomic_write_folder
+from ..config.config_section import FULL_MODEL_TYPE, NAFLEX_MODEL_TYPE, ReadableConfig, is_naflex_type
 from ..config.configuration import SiglipConfig, SiglipVisionConfig
 from ..config.naflex_configuration import Siglip2Config, Siglip2VisionConfig
 from ..errors import CheckpointError, ConfigError
 from ..model.comparison import holds_both_towers
-from ..preprocessing.image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
 from ..weights.text_weights import find_text_tensors
-from ..weights.tower_weights import find_scalar
+from ..weights.tower_weights import Tensors, find_scalar
 from ..weights.vision_weights import find_vision_tensors
 
-WEIGHTS_FILE = "model.safetensors"
 _KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
     FULL_MODEL_TYPE: (SiglipConfig, "SiglipModel"),
     SiglipVisionConfig.model_type: (SiglipVisionConfig, "SiglipVisionModel"),
@@ -41,10 +41,10 @@ _SCALARS = {"logit_scale", "logit_bias"}
 _COPIED = (
     PREPROCESSOR_FILE,
     PROCESSOR_FILE,
-    "tokenizer.json",
-    "tokenizer_config.json",
+    TOKENIZER_FILE,
+    TOKENIZER_SETTINGS_FILE,
     "tokenizer.model",
-    "spiece.model",
+    SENTENCEPIECE_FILE,
     "special_tokens_map.json",
     "added_tokens.json",
 )
@@ -62,15 +62,17 @@ class Conversion(NamedTuple):
     """What stood in no file of the source, one line each"""
 
 
-def convert_model(model: str | Path, folder: str | Path, *, revision: str | None = None) -> Conversion:
+def convert_model(
+    model: str | Path | ModelFiles, folder: str | Path, *, revision: str | None = None
+) -> Conversion:
     """Write a checkpoint as a folder that transformers opens, with preprocessing and tokenizer.
 
     Numbers keep the dtype that they are stored in. A tower inside a larger model becomes a model of its own.
 
     Parameters
     ----------
-    model : str or Path
-        A folder, a file or a hub id.
+    model : str, Path or ModelFiles
+        A folder, a file, a hub id, or a model that is open already.
     folder : str or Path
         Made if it is missing; what is in it is never replaced.
     revision : str, optional
@@ -99,14 +101,13 @@ def convert_model(model: str | Path, folder: str | Path, *, revision: str | None
                 "the model that it was made of"
             )
     files = write_source(source, folder, source.entries, source.read)
-    return Conversion(source.description.layout, source.model_class, files, source.description.inferred)
+    return Conversion(source.files.layout, source.model_class, files, source.files.inferred)
 
 
 class Source(NamedTuple):
     """A checkpoint of any layout, as it is written for transformers."""
 
-    folder: Path
-    description: Description
+    files: ModelFiles
     config: Any
     model_class: str
     names: dict[str, str]
@@ -115,7 +116,7 @@ class Source(NamedTuple):
     @property
     def entries(self) -> dict[str, TensorEntry]:
         """Of each tensor by the name that is written; what is wider than float32 becomes float32."""
-        tensors = self.description.tensors
+        tensors = self.files.tensors
         entries = {ours: _narrowed(tensors[stored]) for ours, stored in self.names.items()}
         for name in _SCALARS & entries.keys():
             entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
@@ -123,10 +124,10 @@ class Source(NamedTuple):
 
     def read(self, name: str) -> np.ndarray:
         """The numbers of a tensor as they are stored."""
-        return self.description.tensors.stored(self.names[name])
+        return self.files.tensors.stored(self.names[name])
 
 
-def open_source(model: str | Path, revision: str | None = None) -> Source:
+def open_source(model: str | Path | ModelFiles, revision: str | None = None) -> Source:
     """Open a checkpoint to be written again.
 
     Raises
@@ -139,12 +140,10 @@ def open_source(model: str | Path, revision: str | None = None) -> Source:
     >>> open_source(model_folder).model_class
     'SiglipModel'
     """
-    location = locate_model(model, revision)
-    description = describe(location)
-    path, values = read_config(location)
-    config, model_class = _read_kind(path, values, holds_both_towers(description.tensors))
-    folder = location if location.is_dir() else location.parent
-    return Source(folder, description, config, model_class, _names(description, config))
+    files = open_model(model, revision)
+    tensors = files.tensors
+    config, model_class = _read_kind(files.config, holds_both_towers(tensors))
+    return Source(files, config, model_class, _names(tensors, config))
 
 
 def write_source(
@@ -180,11 +179,11 @@ def write_source(
         WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read, metadata),
     }
     for name in _COPIED:
-        if (source.folder / name).is_file():
-            writers[name] = _copy(source.folder / name)
-    preprocessing = source.description.preprocessing
-    if preprocessing is not None and not {PREPROCESSOR_FILE, PROCESSOR_FILE} & writers.keys():
-        writers[PREPROCESSOR_FILE] = _json(preprocessing)
+        if (source.files.folder / name).is_file():
+            writers[name] = _copy(source.files.folder / name)
+    preprocessing = source.files.preprocessing
+    if preprocessing.file.name not in (PREPROCESSOR_FILE, PROCESSOR_FILE):
+        writers[PREPROCESSOR_FILE] = _json(preprocessing.values)
     require_free(target / name for name in writers)
     return tuple(atomic_write_folder(target, writers))
 
@@ -211,8 +210,9 @@ def format_conversion(conversion: Conversion) -> str:
     return "\n".join(lines)
 
 
-def _read_kind(path: Path, values: Mapping[str, Any], both_towers: bool) -> tuple[ReadableConfig, str]:
+def _read_kind(said: Said, both_towers: bool) -> tuple[ReadableConfig, str]:
     """The configuration, and the class of transformers that it belongs to; of a larger model, the tower's."""
+    values = said.values
     model_type = str(values.get("model_type"))
     if model_type not in _KINDS:
         inner = values.get("vision_config")
@@ -224,12 +224,11 @@ def _read_kind(path: Path, values: Mapping[str, Any], both_towers: bool) -> tupl
     try:
         return kind.from_dict(values), model_class
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{said.file}: {error}") from None
 
 
-def _names(description: Description, config: Any) -> dict[str, str]:
+def _names(tensors: Tensors, config: Any) -> dict[str, str]:
     """From the names that are written to those of the source."""
-    tensors = description.tensors
     if not hasattr(config, "vision_config"):
         return find_vision_tensors(tensors, config)
     if "classifier.weight" in tensors and not holds_both_towers(tensors):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.description.description import describe
-from ..checkpoints.layouts.recognition import layout_of
+from ..checkpoints.description.model_files import ModelFiles
 from ..config.kinds import AnyTextConfig
 from ..config.naflex_configuration import VisionConfig
 from ..embedding.vision_kinds import open_vision_model
@@ -23,13 +22,13 @@ Report = dict[str, Any]
 _BESIDE_TOWERS = ("logit_scale", "logit_bias", "classifier.weight", "classifier.bias")
 
 
-def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
+def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None) -> Report:
     """Describe the vision tower of a checkpoint, as plain values that JSON can hold.
 
     Parameters
     ----------
-    model : str or Path
-        A folder, a file or a hub id.
+    model : str, Path or ModelFiles
+        A folder, a file, a hub id, or a model that is open already.
     revision : str, optional
         Branch, tag or commit on the hub.
 
@@ -57,14 +56,15 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
     >>> report["tokens"], report["tensors"][0]["name"], report["tensors"][0]["dtype"]
     (16, 'embeddings.patch_embedding.weight', 'F32')
     """
-    location, checkpoint, config = open_vision_model(model, revision)
+    files, config = open_vision_model(model, revision)
+    checkpoint = files.tensors
     names = find_vision_tensors(checkpoint, config)
     costs = vision_costs(config)
     total = total_cost(costs)
     return {
-        "source": str(location),
-        "layout": layout_of(checkpoint),
-        "inferred": list(describe(location).inferred),
+        "source": str(files),
+        "layout": files.layout,
+        "inferred": list(files.inferred),
         "config": config.to_dict(),
         "tokens": config.num_patches,
         "parameters": count_vision_parameters(config),
@@ -74,18 +74,18 @@ def inspect_model(model: str | Path, *, revision: str | None = None) -> Report:
         "bytes": total.bytes,
         "operations": {name: {"flops": cost.flops, "bytes": cost.bytes} for name, cost in costs.items()},
         "tensors": _places(checkpoint, names),
-        "text": _inspect_text(location, checkpoint) if holds_both_towers(checkpoint) else None,
+        "text": _inspect_text(files) if holds_both_towers(checkpoint) else None,
         "other_tensors": _places(checkpoint, {name: name for name in checkpoint if name in _BESIDE_TOWERS}),
     }
 
 
-def _inspect_text(location: Path, checkpoint: Tensors) -> Report:
-    config: Any = AnyTextConfig.from_pretrained(location)
+def _inspect_text(files: ModelFiles) -> Report:
+    config: Any = AnyTextConfig.from_pretrained(files)
     return {
         "config": config.to_dict(),
         "parameters": count_text_parameters(config),
         "weight_bytes": FLOAT32_BYTES * count_text_parameters(config),
-        "tensors": _places(checkpoint, find_text_tensors(checkpoint, config)),
+        "tensors": _places(files.tensors, find_text_tensors(files.tensors, config)),
     }
 
 

@@ -12,8 +12,8 @@ from checkpoints import TOY, realistic_weights
 from comparison import assert_close
 
 from numpy_siglip import ConfigError, SiglipVisionConfig, SiglipVisionModel
-from numpy_siglip.checkpoints.description.description import describe
 from numpy_siglip.checkpoints.description.larger_models import positions_are_counted
+from numpy_siglip.checkpoints.description.model_files import open_model
 
 PIXELS = np.random.default_rng(2).uniform(-1, 1, (2, 3, 44, 44)).astype(np.float32)
 WORDS = {
@@ -106,7 +106,7 @@ def test_a_tower_of_the_authors_of_llava(tmp_path):
     assert SiglipVisionConfig.from_pretrained(tmp_path) == config
     assert (
         "vision num_attention_heads 12, as every published tower of width 768 has"
-        in describe(tmp_path).inferred
+        in open_model(tmp_path).inferred
     )
     tokens = SiglipVisionModel.from_pretrained(tmp_path)(PIXELS).last_hidden_state
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))

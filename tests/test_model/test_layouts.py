@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from numpy_siglip import Embedder, SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 from numpy_siglip.checkpoints.checkpoint import Checkpoint
 from numpy_siglip.checkpoints.checkpoint_files import open_checkpoint
-from numpy_siglip.checkpoints.description.description import describe, read_config
+from numpy_siglip.checkpoints.description.model_files import open_model
 from numpy_siglip.checkpoints.layouts.recognition import present
 from numpy_siglip.tools.inspection import format_report, inspect_model
 from numpy_siglip.tools.validate.validation import validate_model
@@ -98,7 +98,7 @@ def save(folder, tensors, config=None, name="model.safetensors"):
 def test_timm(published, tmp_path):
     config = None if published.heads == 12 else HEADS
     folder = save(tmp_path / "m", timm_tensors(published.vision_state), config)
-    assert describe(folder).layout == "timm"
+    assert open_model(folder).layout == "timm"
     _assert_same_tensors(folder, part(published.state, "vision_model.", keep=True))
     _assert_same_outputs(folder, published)
 
@@ -108,7 +108,7 @@ def test_open_clip(published, tmp_path):
     folder = save(tmp_path / "m", tensors, HEADS_OF_BOTH, name="open_clip_model.safetensors")
     if published.heads == 12:
         (folder / "config.json").write_text(json.dumps({"text_config": HEADS_OF_BOTH["text_config"]}))
-    assert describe(folder).layout == "open_clip"
+    assert open_model(folder).layout == "open_clip"
     _assert_same_tensors(folder, published.state)
     _assert_same_outputs(folder, published)
     np.testing.assert_array_equal(_logits(folder), published.logits)
@@ -119,7 +119,7 @@ def test_open_clip(published, tmp_path):
 def test_big_vision(stacked, prefix, published, tmp_path):
     tensors = flax_tensors(published.state, published.heads, TEXT_HEADS, stacked=stacked)
     save_npz(tmp_path / "model.npz", tensors, prefix)
-    assert describe(tmp_path).layout == "big_vision"
+    assert open_model(tmp_path).layout == "big_vision"
     _assert_same_tensors(tmp_path, published.state)
     _assert_same_outputs(tmp_path / "model.npz", published)  # the file alone: kernels tell the heads
     np.testing.assert_array_equal(_logits(tmp_path), published.logits)
@@ -315,7 +315,7 @@ def test_float32_of_an_archive_is_a_view_of_the_file_where_it_lies_aligned(toy, 
 
 def test_what_is_inferred_is_told(toy, tmp_path):
     save_npz(tmp_path / "webli_en_b16.npz", flax_tensors(toy.state, 3, TEXT_HEADS))
-    description = describe(tmp_path)
+    description = open_model(tmp_path)
     assert description.inferred == (
         "vision hidden_act gelu_pytorch_tanh, with which every SigLIP was trained",
         "image_size 44, from 4 x 4 positions of patches of 11",
@@ -372,7 +372,7 @@ def test_timm_settings(toy, tmp_path):
     assert SiglipVisionConfig.from_pretrained(folder) == SiglipVisionConfig(**TOY, hidden_act="gelu")
     processor = Embedder.from_pretrained(folder).processor
     assert (processor.resample, processor.image_mean) == (2, (0.25, 0.5, 0.5))  # the tag is SigLIP 2's
-    assert describe(folder).inferred == ("preprocessing of SigLIP 2: resample 2 (bilinear)",)
+    assert open_model(folder).inferred == ("preprocessing of SigLIP 2: resample 2 (bilinear)",)
 
 
 def test_open_clip_settings(toy, tmp_path):
@@ -397,11 +397,11 @@ def test_open_clip_settings(toy, tmp_path):
     named = {"model_type": "siglip", "open_clip_model_name": "hf-hub:Marqo/toy", "num_attention_heads": 3}
     folder = save(tmp_path / "m", open_clip_tensors(toy.state), named)
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    _, values = read_config(folder)
+    values = open_model(folder).config.values
     assert values["text_config"]["num_attention_heads"] == 2
     assert values["text_config"]["layer_norm_eps"] == 1e-5
     assert Embedder.from_pretrained(folder).processor.resample == 3  # as its settings say
-    assert describe(folder).inferred == (
+    assert open_model(folder).inferred == (
         "vision hidden_act gelu_pytorch_tanh, with which every SigLIP was trained",
     )
 

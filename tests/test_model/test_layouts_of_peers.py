@@ -15,7 +15,7 @@ from checkpoints import TOY, TOY_TEXT, transformers_full_model
 from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
 
 from numpy_siglip import SiglipModel, SiglipVisionConfig, SiglipVisionModel
-from numpy_siglip.checkpoints.description.description import describe
+from numpy_siglip.checkpoints.description.model_files import open_model
 
 pytestmark = pytest.mark.layouts
 
@@ -168,7 +168,7 @@ def test_open_clip(timm, open_clip, state, folder, tmp_path):
     theirs.visual.preprocess_cfg = {"interpolation": "bicubic", "resize_mode": "squash"}
     save_config_for_hf(theirs, tmp_path / "open_clip_config.json", config)
     (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": TOY["num_attention_heads"]}))
-    assert describe(tmp_path).layout == "open_clip"
+    assert open_model(tmp_path).layout == "open_clip"
     actual, expected = (SiglipModel.from_pretrained(path)(IDS, PIXELS) for path in (tmp_path, folder))
     np.testing.assert_array_equal(actual.logits_per_image, expected.logits_per_image)
     np.testing.assert_array_equal(actual.text_embeds, expected.text_embeds)

@@ -1,7 +1,11 @@
 """The preprocessing of a checkpoint that comes without one: that of its family.
 
 SigLIP was published with bicubic resizing, SigLIP 2 with bilinear; both squash an image to a square and
-bring it to [-1, 1] (``preprocessor_config.json`` of their repositories on the hub).
+bring it to [-1, 1] (``preprocessor_config.json`` of their repositories on the hub). The family is told by
+the type of the model, by the size of its vocabulary, by its names, and else by its shape, where only one of
+the two families has a model of that shape.
+
+A few larger models resize in a way of their own: the defaults of their image processors in transformers 5.23.
 """
 
 from __future__ import annotations
@@ -10,9 +14,31 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_BILINEAR, _BICUBIC = 2, 3
+_FILTERS = {1: "Lanczos", 2: "bilinear", 3: "bicubic"}
+_LANCZOS, _BILINEAR, _BICUBIC = _FILTERS
 _SECOND_VOCABULARY = 256000
-_SECOND_NAMES = re.compile(r"siglip2|v2_webli", re.IGNORECASE)
+_SECOND_NAMES = re.compile(r"siglip2|siglip-2|v2_webli", re.IGNORECASE)
+
+SHAPES_OF_SECOND = {
+    (768, 32, 256),
+    (1024, 16, 512),
+    (1152, 16, 384),
+    (1152, 16, 512),
+    (1536, 16, 256),
+    (1536, 16, 384),
+}
+"""Width, size of a patch and of an image of vision towers that were published with SigLIP 2 alone."""
+
+RESAMPLE_OF_TYPES = {
+    "gemma3": _BILINEAR,
+    "idefics2": _BILINEAR,
+    "idefics3": _LANCZOS,
+    "paligemma": _BICUBIC,
+    "shieldgemma2": _BILINEAR,
+    "smolvlm": _LANCZOS,
+    "t5gemma2": _BILINEAR,
+}
+"""How larger models resize, by their model type."""
 
 Values = dict[str, Any]
 
@@ -39,11 +65,9 @@ def infer_preprocessing(
     >>> notes
     ['preprocessing of SigLIP 2: resample 2 (bilinear), image_mean and image_std 0.5']
     """
-    vision = (config.get("vision_config") or {}) if "vision_config" in config else config
-    vocabulary = (config.get("text_config") or {}).get("vocab_size")
-    naflex = str(config.get("model_type")).startswith("siglip2")
-    second = naflex or vocabulary == _SECOND_VOCABULARY or bool(_SECOND_NAMES.search(names))
-    resample = _BILINEAR if second else _BICUBIC
+    vision = _section(config, "vision_config") if "vision_config" in config else config
+    naflex = any(str(part.get("model_type")).startswith("siglip2") for part in (config, vision))
+    family, resample = _family(config, vision, naflex, names)
     values: Values = {
         "do_convert_rgb": True,
         "do_resize": True,
@@ -63,9 +87,31 @@ def infer_preprocessing(
         values |= {"image_processor_type": "SiglipImageProcessor", "size": size}
     inferred = []
     if "resample" not in given:
-        inferred.append(f"resample {resample} ({'bilinear' if second else 'bicubic'})")
+        inferred.append(f"resample {resample} ({_FILTERS[resample]})")
     if "image_mean" not in given:
         inferred.append("image_mean and image_std 0.5")
-    family = "SigLIP 2" if second else "SigLIP"
     notes = [f"preprocessing of {family}: {', '.join(inferred)}"] if inferred else []
     return {**values, **given}, notes
+
+
+def _family(
+    config: Mapping[str, Any], vision: Mapping[str, Any], naflex: bool, names: str
+) -> tuple[str, int]:
+    """What the family is called, and how it resizes."""
+    model_type = str(config.get("model_type"))
+    if model_type in RESAMPLE_OF_TYPES:
+        return model_type, RESAMPLE_OF_TYPES[model_type]
+    shape = (vision.get("hidden_size"), vision.get("patch_size"), vision.get("image_size"))
+    second = (
+        naflex
+        or _section(config, "text_config").get("vocab_size") == _SECOND_VOCABULARY
+        or _SECOND_NAMES.search(names) is not None
+        or shape in SHAPES_OF_SECOND
+    )
+    return ("SigLIP 2", _BILINEAR) if second else ("SigLIP", _BICUBIC)
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a configuration; nothing if it is no mapping, which is told where it is read."""
+    part = values.get(name)
+    return part if isinstance(part, Mapping) else {}

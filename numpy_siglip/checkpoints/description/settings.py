@@ -6,16 +6,13 @@ timm and DeepSeek-VL2 have a ``config.json`` of their own, open_clip an ``open_c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...common.checks import shown
-from ...common.json_file import read_first_json
 from ...errors import ConfigError
-
-CONFIG_FILE = "config.json"
-OPEN_CLIP_FILE = "open_clip_config.json"
+from ..file_names import CONFIG_FILE, OPEN_CLIP_FILE
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "quick_gelu": "quick_gelu"}
 _FIELDS = ("image_size", "num_attention_heads", "hidden_act", "layer_norm_eps", "vision_use_head")
@@ -35,8 +32,14 @@ class Settings(NamedTuple):
     """What the model and its parts are called, in one string"""
 
 
-def read_settings(folder: Path) -> Settings:
+def read_settings(folder: Path, read_json: Callable[[str], Values | None]) -> Settings:
     """Collect what stands beside the weights, and be content with nothing.
+
+    Parameters
+    ----------
+    folder : Path
+    read_json : callable
+        Gives the object in one of its files, or None.
 
     Raises
     ------
@@ -46,8 +49,8 @@ def read_settings(folder: Path) -> Settings:
     settings = Settings({"vision": {}, "text": {}}, {}, "")
     for file, read in ((OPEN_CLIP_FILE, _read_open_clip), (CONFIG_FILE, _read_config)):
         path = folder / file
-        if path.exists():
-            values = read_first_json(folder, [file], ConfigError, missing="fetch it")[1]
+        values = read_json(file)
+        if values is not None:
             try:
                 settings = _over(read(values, path), settings)
             except (AttributeError, TypeError) as cause:  # a value of another kind than its name promises
@@ -83,6 +86,7 @@ def _read_config(values: Mapping[str, Any], path: Path) -> Settings:
     part = values.get("text_config") or {}
     text = {name: part[name] for name in _FIELDS if part.get(name) is not None}
     names = (
+        values.get("_name_or_path"),
         values.get("architecture"),
         cfg.get("tag"),
         cfg.get("hf_hub_id"),

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from ...checkpoints.checkpoint import SCALE_SUFFIX, TensorEntry
+from ...checkpoints.description.model_files import ModelFiles
+from ...checkpoints.file_names import WEIGHTS_FILE
 from ...embedding.vision_kinds import VisionModel, open_vision_model
 from ...errors import CheckpointError, ConfigError
 from ...kernels.backend import DEFAULT_BACKEND, Backend
@@ -24,7 +26,7 @@ from ...model.backends import choose_backend
 from ...preprocessing.images import find_images
 from ...version import __version__
 from ...weights.tower_weights import require_layers, stays_float
-from ..conversion import WEIGHTS_FILE, Source, open_source, require_free, write_source
+from ..conversion import Source, open_source, require_free, write_source
 from .balancing import Balance, balance_layer
 from .calibration import Calibration, calibrate, drawn_images
 from .quantization_report import Quantization, measure_accuracy
@@ -43,7 +45,7 @@ _MAP_ENDINGS = (
 
 
 def quantize_model(
-    model: str | Path,
+    model: str | Path | ModelFiles,
     output: str | Path,
     *,
     images: str | Path | None = None,
@@ -57,8 +59,8 @@ def quantize_model(
 
     Parameters
     ----------
-    model : str or Path
-        A folder, a file or a hub id, of any layout.
+    model : str, Path or ModelFiles
+        A folder, a file or a hub id, of any layout, or a model that is open already.
     output : str or Path
         Folder to write, made if it is missing; what is in it is never replaced.
     images : str or Path, optional
@@ -95,7 +97,7 @@ def quantize_model(
     ops = choose_backend(backend, threads, "int8", float32_layers)
     source = open_source(model, revision)
     maps = list(_maps(source, ops))
-    vision = open_vision_model(model, revision)
+    vision = open_vision_model(source.files)
     processor = vision.read_processor()[1]
     pictures: list[Any] = list(find_images([images]))[:_MOST_IMAGES] if images is not None else drawn_images()
     if not pictures:
@@ -147,7 +149,7 @@ def _balance(
     prefix = _vision_prefix(source)
 
     def read(name: str) -> np.ndarray:
-        return source.description.tensors.tensor(source.names[prefix + name])
+        return source.files.tensors.tensor(source.names[prefix + name])
 
     def becomes_integers(balance: Balance) -> bool:
         return not all(
@@ -200,7 +202,7 @@ class _Balanced:
         )
 
     def _floats(self, name: str) -> np.ndarray:
-        tensor = self._source.description.tensors.tensor(self._source.names[name])
+        tensor = self._source.files.tensors.tensor(self._source.names[name])
         if name in self.columns:
             tensor = tensor * self.columns[name]
         if name in self.rows:

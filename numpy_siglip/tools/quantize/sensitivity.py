@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...checkpoints.description.model_files import ModelFiles
 from ...embedding.vision_kinds import open_vision_model
 from ...errors import CheckpointError, ConfigError
 from ...kernels.backend import DEFAULT_BACKEND
@@ -35,7 +36,7 @@ class Sensitivity(NamedTuple):
 
 
 def scan_sensitivity(
-    model: str | Path,
+    model: str | Path | ModelFiles,
     *,
     images: str | Path | None = None,
     backend: str = DEFAULT_BACKEND,
@@ -68,8 +69,8 @@ def scan_sensitivity(
     pictures: list[Any] = list(find_images([images])) if images is not None else drawn_images(_NUM_IMAGES)
     if not pictures:
         raise ConfigError(f"{images}: no images in it")
-    if any(files.checkpoint[name].dtype == "I8" for name in files.checkpoint):
-        raise CheckpointError(f"{files.location}: is quantised already; name the original")
+    if any(files.tensors[name].dtype == "I8" for name in files.tensors):
+        raise CheckpointError(f"{files.files}: is quantised already; name the original")
     exact: Any = files.load_model(ops)
     rounded = list(files.load_model(ops._replace(dtype="int8"))._weights.layers)
     layers, config = list(exact._weights.layers), exact.config
@@ -86,7 +87,7 @@ def scan_sensitivity(
     for hidden in states:
         final = ops.encoder(hidden, ops.prepare_encoder(layers), *constants).copy()
         if not np.isfinite(final).all():
-            raise CheckpointError(f"{files.location}: the results are not finite; fetch the weights again")
+            raise CheckpointError(f"{files.files}: the results are not finite; fetch the weights again")
         here = hidden
         for index, layer in enumerate(layers):
             for field in _MAPS:

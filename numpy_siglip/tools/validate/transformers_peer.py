@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ...checkpoints.description.description import read_preprocessing
+from ...checkpoints.file_names import PREPROCESSOR_FILE, PROCESSOR_FILE
 from ...config.config_section import ConfigSection
 from ...config.text_configuration import SiglipTextConfig
 from ...embedding.vision_kinds import VisionFiles
 from ...errors import SiglipError
 from ...model.comparison import Comparison
 from ...model.trace import layer_path
-from ...preprocessing.image_steps import PREPROCESSOR_FILE, PROCESSOR_FILE
 from ...weights.text_weights import find_text_tensors
 from ...weights.vision_weights import find_vision_tensors
 
@@ -45,13 +44,13 @@ def import_transformers() -> Any:
 
 def vision_peer(transformers: Any, files: VisionFiles) -> Any:
     """Their vision model of this configuration, each of its parameters filled from the checkpoint."""
-    names = find_vision_tensors(files.checkpoint, files.config)
+    names = find_vision_tensors(files.tensors, files.config)
     return _filled(transformers, files, "Vision", files.config, names)
 
 
 def text_peer(transformers: Any, files: VisionFiles, config: SiglipTextConfig) -> Any:
     """Their text model of this configuration, each of its parameters filled from the checkpoint."""
-    return _filled(transformers, files, "Text", config, find_text_tensors(files.checkpoint, config))
+    return _filled(transformers, files, "Text", config, find_text_tensors(files.tensors, config))
 
 
 def whole_peer(transformers: Any, files: VisionFiles, vision: Any, text: Any, comparison: Comparison) -> Any:
@@ -94,7 +93,7 @@ def _filled(
     model.load_state_dict(
         {
             # A copy, since torch does not take the read-only views of the file.
-            prefix + name: torch.from_numpy(np.array(files.checkpoint.tensor(stored)))
+            prefix + name: torch.from_numpy(np.array(files.tensors.tensor(stored)))
             for name, stored in names.items()
         },
         strict=True,
@@ -108,13 +107,12 @@ def transformers_pixels(transformers: Any, files: VisionFiles, images: list[Any]
     from ...preprocessing.images import is_path, load_image
 
     processor_class: Callable[..., Any] = getattr(transformers, f"{_family(files)}ImageProcessorPil")
-    folder = files.location if files.location.is_dir() else files.location.parent
-    if any((folder / name).exists() for name in (PREPROCESSOR_FILE, PROCESSOR_FILE)):
+    said = files.files.preprocessing
+    if said.file.name in (PREPROCESSOR_FILE, PROCESSOR_FILE):
+        folder = files.files.folder
         processor = processor_class.from_pretrained(folder, do_convert_rgb=True)  # type: ignore[attr-defined]
-    else:  # other layouts have none, and what was inferred is given to both
-        inferred = read_preprocessing(files.location)
-        assert inferred is not None  # our own processor was made of it
-        processor = processor_class.from_dict(inferred[1])  # type: ignore[attr-defined]
+    else:  # what was inferred is given to both
+        processor = processor_class.from_dict(dict(said.values))  # type: ignore[attr-defined]
     opened = [load_image(image) if is_path(image) else image for image in images]
     return np.stack(processor(opened)["pixel_values"])
 

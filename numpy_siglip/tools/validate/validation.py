@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...checkpoints.description.model_files import ModelFiles
 from ...common.checks import is_finite, shown
 from ...config.configuration import SiglipConfig
 from ...config.naflex_configuration import Siglip2Config, Siglip2VisionConfig, VisionConfig
@@ -94,7 +95,7 @@ def _problem(ours: np.ndarray, theirs: np.ndarray) -> str:
 
 
 def validate_model(
-    model: str | Path,
+    model: str | Path | ModelFiles,
     images: list[Any] | None = None,
     *,
     tolerance: float = DEFAULT_TOLERANCE,
@@ -147,9 +148,9 @@ def validate_model(
     transformers = import_transformers()
     ops = choose_backend(backend, threads)
     files = open_vision_model(model, revision)
-    if any(files.checkpoint[name].dtype == "I8" for name in files.checkpoint):
+    if any(files.tensors[name].dtype == "I8" for name in files.tensors):
         raise ConfigError(
-            f"{files.location}: is quantised, and so equal to no model of transformers; validate the model "
+            f"{files.files}: is quantised, and so equal to no model of transformers; validate the model "
             "that it was made of (what quantising cost, numpy-siglip quantize said)"
         )
     ours: Any = files.load_model(ops)
@@ -172,7 +173,7 @@ def validate_model(
 
     with np.errstate(all="ignore"):  # a stage that is not finite is told as such
         ours.trace(**inputs, listener=compare)
-        if holds_both_towers(files.checkpoint):
+        if holds_both_towers(files.tensors):
             comparisons += _compare_texts(transformers, files, ops, ours, peer, inputs)
     return Validation(tuple(comparisons), tolerance)
 
@@ -183,17 +184,17 @@ def _compare_texts(
     """Every stage of the text tower on seeded tokens, and the logits of these texts and the images."""
     import torch
 
-    config = (Siglip2Config if files.is_naflex else SiglipConfig).from_pretrained(files.location)
+    config = (Siglip2Config if files.is_naflex else SiglipConfig).from_pretrained(files.files)
     shape = (_TEXTS, config.text_config.max_position_embeddings)
     ids = np.random.default_rng(_SEED).integers(config.text_config.vocab_size, size=shape)
     ids[0, shape[1] // 2 :] = 1  # the second half is padding
-    text = SiglipTextModel.from_checkpoint(files.checkpoint, config.text_config, ops)
+    text = SiglipTextModel.from_checkpoint(files.tensors, config.text_config, ops)
     text_model = text_peer(transformers, files, config.text_config)
     theirs = transformers_stages(text_model, input_ids=ids)
     found = [
         compare_arrays(f"text/{stage}", array, theirs[stage]) for stage, array in text.trace(ids).items()
     ]
-    comparison = Comparison.from_checkpoint(files.checkpoint, ops)
+    comparison = Comparison.from_checkpoint(files.tensors, ops)
     model: Any = (Siglip2Model if files.is_naflex else SiglipModel)(config, vision, text, comparison)
     whole = whole_peer(transformers, files, peer, text_model, comparison)
     with torch.no_grad():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ...checkpoints.description.model_files import ModelFiles
 from ...common.atomic_write import atomic_write_folder
 from ...config.naflex_configuration import Siglip2VisionConfig, VisionConfig
 from ...embedding.embeddings import require_finite
@@ -46,7 +47,7 @@ _MARGIN_INCHES = 0.08
 
 def visualize(
     image: str | Path,
-    model: str | Path,
+    model: str | Path | ModelFiles,
     output: str | Path,
     *,
     backend: str = DEFAULT_BACKEND,
@@ -59,8 +60,8 @@ def visualize(
     ----------
     image : str or Path
         A photograph.
-    model : str or Path
-        A folder, a file or a hub id.
+    model : str, Path or ModelFiles
+        A folder, a file, a hub id, or a model that is open already.
     output : str or Path
         Folder for the pictures; made if it is missing.
     backend : str
@@ -97,11 +98,11 @@ def visualize(
     """
     _require_matplotlib()
     ops = choose_backend(backend, threads)
-    files = open_vision_model(model, revision)
-    location, checkpoint, config = files
-    processor = files.read_processor()[1]
+    vision = open_vision_model(model, revision)
+    checkpoint, config = vision.tensors, vision.config
+    processor = vision.read_processor()[1]
     photo = load_image(image)
-    tower: Any = files.load_model(ops)
+    tower: Any = vision.load_model(ops)
     stages: dict[str, np.ndarray] = {}
 
     def keep(name: str, array: np.ndarray) -> None:
@@ -116,7 +117,7 @@ def visualize(
     positions = checkpoint.tensor(names["embeddings.position_embedding.weight"])
     filters = checkpoint.tensor(names["embeddings.patch_embedding.weight"])
     for results in (*stages.values(), positions, filters):
-        require_finite(results, inputs.pixel_values, str(location))
+        require_finite(results, inputs.pixel_values, str(vision.files))
     shown = displayed_image(photo, processor)
     tokens = stages["post_layernorm"][: grid.rows * grid.columns]  # without padding
     figures = {

@@ -1,0 +1,244 @@
+"""A model that was opened: where it lies, its tensors, and what its files say of it, each read once.
+
+Everything that needs a model takes what `open_model` returns: configurations, image processors, tokenizers,
+towers, and the tools. What one of them made it read is there for the next.
+
+    name -> location -> tensors -> layout
+                     -> config.json -> configuration         or inferred from tensors and settings
+                     -> preprocessor_config.json -> preprocessing      or that of the model's family
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...common.json_file import read_json_if_there
+from ...errors import CheckpointError, ConfigError
+from ..checkpoint import Checkpoint
+from ..checkpoint_files import open_checkpoint
+from ..file_names import CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE
+from ..hub import locate_model
+from ..layouts.recognition import layout_of, present
+from ..layouts.view import LayoutView
+from .inference import infer_config
+from .larger_models import translate
+from .preprocessing import infer_preprocessing
+from .settings import Settings, read_settings
+
+Values = Mapping[str, Any]
+# Fields by which the files of timm and of open_clip are known.
+_FOREIGN = ("architecture", "pretrained_cfg", "open_clip_model_name")
+
+
+class Said(NamedTuple):
+    """What a file says, or what was inferred where no file says it."""
+
+    file: Path
+    """From which the values come; the weights or ``config.json`` if they were inferred"""
+    values: Values
+    """In the words of transformers"""
+    inferred: tuple[str, ...] = ()
+    """What in them stands in no file, one line each"""
+
+
+class ModelFiles:
+    """The files of one model. Each property reads what it needs when it is first asked for, and keeps it.
+
+    Parameters
+    ----------
+    location : Path
+        A folder, or a file in it.
+    name : str
+        What the user called the model, which may tell its family.
+
+    Examples
+    --------
+    >>> files = ModelFiles(model_folder)
+    >>> files.layout, files.config.values["vision_config"]["hidden_size"], files.inferred
+    ('transformers', 33, ())
+    >>> files.tensors is files.tensors
+    True
+    """
+
+    def __init__(self, location: Path, name: str = "") -> None:
+        self.location = location
+        self.name = name
+        self._json: dict[str, dict[str, Any] | None] = {}
+
+    def __str__(self) -> str:
+        return str(self.location)
+
+    @cached_property
+    def folder(self) -> Path:
+        """In which all files of the model lie."""
+        return self.location if self.location.is_dir() else self.location.parent
+
+    def json(self, name: str) -> dict[str, Any] | None:
+        """The object in one of the JSON files of the folder; None if there is no such file.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be read, is not JSON, or holds something else than an object.
+        """
+        if name not in self._json:
+            self._json[name] = read_json_if_there(self.folder / name, ConfigError)
+        return self._json[name]
+
+    @cached_property
+    def tensors(self) -> Checkpoint | LayoutView:
+        """The tensors under the names of transformers; their headers are read, and no numbers.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no checkpoint, it is damaged, or it is of no model that its layout has.
+        """
+        return present(open_checkpoint(self.location))
+
+    @property
+    def layout(self) -> str:
+        """What the layout of the tensors is called: transformers, timm, open_clip or big_vision."""
+        return layout_of(self.tensors)
+
+    @cached_property
+    def config(self) -> Said:
+        """What transformers has in ``config.json``.
+
+        A ``config.json`` that is transformers' own is taken as it is, whatever lies beside it. Otherwise the
+        weights tell what they can, together with the settings that other libraries put beside them.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such file and the weights do not tell, or it is damaged.
+        CheckpointError
+            If the weights have to tell, and are damaged.
+        """
+        file = self.folder / CONFIG_FILE
+        values = self.json(CONFIG_FILE)
+        if values is not None and _is_transformers(values):
+            try:
+                return Said(file, translate(values))
+            except ConfigError as error:
+                raise ConfigError(f"{file}: {error}") from None
+        try:
+            known = self.layout != "transformers" or _is_llava(values)
+        except CheckpointError:
+            if values is not None and _is_foreign(values):
+                raise
+            known = False  # and without weights, a file of transformers is all that can be read
+        if known:
+            return self._inferred_config()
+        if values is None:
+            advice = f"put the model's {CONFIG_FILE} beside its weights"
+            raise ConfigError(f"{self.folder}: no {CONFIG_FILE}; {advice}")
+        return Said(file, values)
+
+    @cached_property
+    def preprocessing(self) -> Said:
+        """What transformers has in ``preprocessor_config.json``, or for an image processor elsewhere.
+
+        Where no file says it, it is that of the model's family.
+
+        Raises
+        ------
+        ConfigError
+            If such a file is damaged; or if there is none, and no configuration to tell the family.
+        """
+        for name in (PREPROCESSOR_FILE, PROCESSOR_FILE):
+            values = self.json(name)
+            if values is not None and name == PROCESSOR_FILE:
+                values = values.get("image_processor")  # missing where there is a tokenizer alone
+            if values is None:
+                continue
+            if not isinstance(values, dict) or not values:
+                raise ConfigError(f"{self.folder / name}: holds no image_processor; add {PREPROCESSOR_FILE}")
+            return Said(self.folder / name, values)
+        try:
+            config = self.config
+            weights = "" if isinstance(self.tensors, Checkpoint) else file_of(self.tensors).name
+        except CheckpointError:
+            raise self._no_preprocessing() from None
+        except ConfigError:
+            if self.json(CONFIG_FILE) is not None:
+                raise
+            raise self._no_preprocessing() from None
+        names = " ".join((self.name, self.location.name, weights, self._settings.names))
+        values, notes = infer_preprocessing(config.values, self._settings.preprocessing, names)
+        return Said(config.file, values, tuple(notes))
+
+    @property
+    def inferred(self) -> tuple[str, ...]:
+        """What in configuration and preprocessing stands in no file, one line each."""
+        return (*self.config.inferred, *self.preprocessing.inferred)
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return read_settings(self.folder, self.json)
+
+    def _inferred_config(self) -> Said:
+        heads = self.tensors.num_heads if isinstance(self.tensors, LayoutView) else {}
+        file = file_of(self.tensors)
+        try:
+            values, notes = infer_config(self.tensors, self._settings.towers, heads)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from None
+        return Said(file, values, tuple(notes))
+
+    def _no_preprocessing(self) -> ConfigError:
+        return ConfigError(
+            f"{self.folder}: no {PREPROCESSOR_FILE}, and no model beside which it could be inferred; put the "
+            "model's beside its weights, or construct an image processor"
+        )
+
+
+def open_model(model: str | Path | ModelFiles, revision: str | None = None) -> ModelFiles:
+    """Open what a user calls a model. Nothing is read yet; an open model is returned as it is.
+
+    Parameters
+    ----------
+    model : str, Path or ModelFiles
+        A folder, a file in it, the name of the bundled model, or a hub id.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+
+    Raises
+    ------
+    CheckpointError
+        If nothing is there; see `locate_model`.
+
+    Examples
+    --------
+    >>> files = open_model(model_folder)
+    >>> files.config.file.name, open_model(files) is files
+    ('config.json', True)
+    """
+    if isinstance(model, ModelFiles):
+        return model
+    return ModelFiles(locate_model(model, revision), str(model))
+
+
+def file_of(tensors: Checkpoint | LayoutView) -> Path:
+    """The first file of some tensors."""
+    return next(iter(tensors.values())).file
+
+
+def _is_transformers(values: Values) -> bool:
+    """Whether a ``config.json`` is whole, and is not that of timm, open_clip, DeepSeek-VL2 or LLaVA."""
+    return "model_type" in values and not _is_foreign(values)
+
+
+def _is_foreign(values: Values) -> bool:
+    vision = values.get("vision_config")
+    if isinstance(vision, Mapping):
+        return "model_name" in vision
+    return _is_llava(values) or any(name in values for name in _FOREIGN)
+
+
+def _is_llava(values: Values | None) -> bool:
+    """Whether a ``config.json`` is that of LLaVA's authors, who name the tower and do not describe it."""
+    return values is not None and "mm_vision_tower" in values and "vision_config" not in values
