@@ -12,11 +12,15 @@ import numpy as np
 
 from ..kernels.backend import Backend
 from ..kernels.layers.encoder_layer import EncoderLayerWeights
-from .trace import Stage, layer_path
+from .trace import LAYER_STAGES, Stage, layer_path
 
 
 class EncoderConfig(Protocol):
     """What an encoder has to know of its tower's configuration."""
+
+    @property
+    def num_hidden_layers(self) -> int:  # noqa: D102
+        ...
 
     @property
     def num_attention_heads(self) -> int:  # noqa: D102
@@ -31,77 +35,46 @@ class EncoderConfig(Protocol):
         ...
 
 
-def encoder(
-    hidden: np.ndarray,
-    layers: Any,
-    config: EncoderConfig,
-    ops: Backend,
-    *,
-    output_attentions: bool,
-    stage: Stage,
-    watch_layers: bool,
-) -> np.ndarray:
+def encoder(hidden: np.ndarray, layers: Any, config: EncoderConfig, ops: Backend, stage: Stage) -> np.ndarray:
     """Run all layers: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
 
     ``layers`` are as the backend prepared them. The result of each is a stage of its own,
-    ``encoder/layers/00`` and so on; with ``watch_layers``, so are the steps inside it. Where nobody listens,
+    ``encoder/layers/00`` and so on, and so are the steps inside it (`LAYER_STAGES`). Where nobody wants any,
     the backend runs all layers in one call, with the same result.
     """
-    if not stage.is_heard:
+    paths = [layer_path(index) for index in range(config.num_hidden_layers)] if stage.is_heard else []
+    if not any(stage.wants(path) or stage.within(path).wants(*LAYER_STAGES) for path in paths):
         return ops.encoder(
             hidden, layers, config.num_attention_heads, config.hidden_act, config.layer_norm_eps
         )
-    for index, layer in enumerate(layers):
-        path = layer_path(index)
-        hidden = encoder_layer(
-            hidden,
-            layer,
-            ops,
-            num_attention_heads=config.num_attention_heads,
-            hidden_act=config.hidden_act,
-            layer_norm_eps=config.layer_norm_eps,
-            output_attentions=output_attentions,
-            stage=stage.within(path) if watch_layers else None,
-        )
-        stage(path, hidden)
+    for path, layer in zip(paths, layers, strict=True):
+        hidden = stage(path, encoder_layer(hidden, layer, config, ops, stage.within(path)))
     return hidden
 
 
 def encoder_layer(
-    hidden: np.ndarray,
-    weights: EncoderLayerWeights,
-    ops: Backend,
-    *,
-    num_attention_heads: int,
-    hidden_act: str,
-    layer_norm_eps: float,
-    output_attentions: bool,
-    stage: Stage | None,
+    hidden: np.ndarray, weights: EncoderLayerWeights, config: EncoderConfig, ops: Backend, stage: Stage
 ) -> np.ndarray:
     """Run one layer: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
 
-    Where nobody watches (``stage`` is None), the backend runs it in one call, with the same result.
-
-    Its stages are ``layer_norm1``, ``attention/query``, ``attention/key``, ``attention/value``,
-    ``attention/weights`` (with ``output_attentions``), ``attention/heads`` (the heads' results
-    side by side), ``attention`` (the residual stream after the first sum), ``layer_norm2`` and
-    ``mlp/activation``.
+    Where nobody wants a step of it, the backend runs it in one call, with the same result.
     """
-    if stage is None:
-        return ops.encoder_layer(hidden, weights, num_attention_heads, hidden_act, layer_norm_eps)
+    num_heads, activation, eps = config.num_attention_heads, config.hidden_act, config.layer_norm_eps
+    if not stage.wants(*LAYER_STAGES):
+        return ops.encoder_layer(hidden, weights, num_heads, activation, eps)
     width = hidden.shape[-1]
 
-    normed = stage("layer_norm1", ops.layer_norm(hidden, *weights.layer_norm1, layer_norm_eps))
+    normed = stage("layer_norm1", ops.layer_norm(hidden, *weights.layer_norm1, eps))
     projected = ops.linear(normed, weights.query_key_value)  # (B, T, 3 D)
     query = stage("attention/query", projected[..., :width])
     key = stage("attention/key", projected[..., width : 2 * width])
     value = stage("attention/value", projected[..., 2 * width :])
-    heads, attention = ops.attention(query, key, value, num_attention_heads, output_attentions)
+    heads, attention = ops.attention(query, key, value, num_heads, stage.wants("attention/weights"))
     if attention is not None:
         stage("attention/weights", attention)  # (B, H, T, T)
     stage("attention/heads", heads)
     hidden = stage("attention", ops.linear(heads, weights.out_proj, residual=hidden))
 
-    normed = stage("layer_norm2", ops.layer_norm(hidden, *weights.layer_norm2, layer_norm_eps))
-    activated = stage("mlp/activation", ops.linear(normed, weights.fc1, activation=hidden_act))
+    normed = stage("layer_norm2", ops.layer_norm(hidden, *weights.layer_norm2, eps))
+    activated = stage("mlp/activation", ops.linear(normed, weights.fc1, activation=activation))
     return ops.linear(activated, weights.fc2, residual=hidden)

@@ -22,7 +22,7 @@ from ..weights.tower_weights import Tensors
 from ..weights.vision_weights import VisionWeights, load_vision_weights
 from .naflex_padding import PaddedStages, PatchBatch
 from .pretrained import PretrainedModel
-from .trace import LayerRecorder, Listener
+from .trace import LayerRecorder, Listener, Stage, all_but_attention_weights, everything
 from .vision_tower import vision_tower
 
 if TYPE_CHECKING:
@@ -111,10 +111,7 @@ class Siglip2VisionModel(PretrainedModel):
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
         batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
-        stages = PaddedStages(recorder.listener, recorder.keeps, batch)
-        last_hidden_state, pooler_output = self._forward(
-            batch, stages, watch_layers=output_attentions, output_attentions=output_attentions
-        )
+        last_hidden_state, pooler_output = self._forward(batch, recorder.stage)
         return BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
@@ -155,14 +152,13 @@ class Siglip2VisionModel(PretrainedModel):
         """
         kept: dict[str, np.ndarray] = {}
         batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
-        stages = PaddedStages(listener or kept.__setitem__, lambda _: True, batch)
-        self._forward(batch, stages, watch_layers=True, output_attentions=output_attentions)
+        wanted = everything if output_attentions else all_but_attention_weights
+        self._forward(batch, Stage(listener or kept.__setitem__, wanted))
         return kept
 
-    def _forward(
-        self, batch: PatchBatch, stages: PaddedStages, *, watch_layers: bool, output_attentions: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def _forward(self, batch: PatchBatch, stage: Stage) -> tuple[np.ndarray, np.ndarray | None]:
         config, weights, ops = self.config, self._weights, self.ops
+        stages = PaddedStages(stage, batch)
         tokens = np.zeros((*batch.patches.shape[:2], config.hidden_size), np.float32)
         pooled = np.zeros((len(tokens), config.hidden_size), np.float32)
         for count, images in batch.by_token_count().items():
@@ -173,13 +169,7 @@ class Siglip2VisionModel(PretrainedModel):
                 batch.patches[images, :count], weights.patch_embedding, residual=positions
             )
             tokens[images, :count], embedding = vision_tower(
-                embeddings,
-                weights,
-                config,
-                ops,
-                output_attentions=output_attentions,
-                stage=stages.of(images),
-                watch_layers=watch_layers,
+                embeddings, weights, config, ops, stages.of(images)
             )
             if embedding is not None:
                 pooled[images] = embedding

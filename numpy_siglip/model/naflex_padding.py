@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..common.checks import as_array
 from ..config.naflex_configuration import Siglip2VisionConfig
 from ..errors import ImageError
-from .trace import Listener, Stage
+from .trace import Stage
 
 
 class PatchBatch(NamedTuple):
@@ -146,40 +146,34 @@ class PaddedStages:
 
     Parameters
     ----------
-    listener : callable, optional
-        Called with the name and the padded array of each stage, as soon as all groups have passed it.
-    wanted : callable
-        Whether the listener wants the stage of a name. Others are not put together.
+    stage : Stage
+        Gets the padded array of each stage that it wants, as soon as all groups have passed it.
     batch : PatchBatch
 
     Examples
     --------
     >>> seen = {}
     >>> batch = PatchBatch(np.zeros((2, 3, 1)), [(1, 1), (1, 2)])
-    >>> stages = PaddedStages(seen.__setitem__, lambda name: True, batch)
+    >>> stages = PaddedStages(Stage(seen.__setitem__), batch)
     >>> for image in (0, 1):
     ...     _ = stages.of([image])("embeddings", np.ones((1, image + 1, 1), np.float32))
     >>> seen["embeddings"][..., 0].tolist()
     [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     """
 
-    def __init__(self, listener: Listener | None, wanted: Callable[[str], bool], batch: PatchBatch) -> None:
-        self._listener = listener
-        self._wanted = wanted
+    def __init__(self, stage: Stage, batch: PatchBatch) -> None:
+        self._stage = stage
         self._batch_size, self._length = batch.patches.shape[:2]
         self._num_groups = len(batch.by_token_count())
         self._waiting: dict[str, tuple[np.ndarray, int]] = {}
 
     def of(self, images: list[int]) -> Stage:
-        """The stage of a group."""
-        if self._listener is None:
-            return Stage(None)
-        listener = self._listener
-        return Stage(lambda name, array: self._collect(listener, images, name, array))
+        """The stage of a group, which wants what the stage of the whole batch wants."""
+        if not self._stage.is_heard:
+            return Stage()
+        return Stage(lambda name, array: self._collect(images, name, array), self._stage.wants)
 
-    def _collect(self, listener: Listener, images: list[int], name: str, array: np.ndarray) -> None:
-        if not self._wanted(name):
-            return
+    def _collect(self, images: list[int], name: str, array: np.ndarray) -> None:
         axes = token_axes(name, array)
         padded, passed = self._waiting.pop(name, (None, 0))
         if padded is None:
@@ -189,6 +183,6 @@ class PaddedStages:
         own: Any = (images, *(slice(size) for size in array.shape[1:]))
         padded[own] = array
         if passed + 1 == self._num_groups:
-            listener(name, padded)
+            self._stage(name, padded)
         else:
             self._waiting[name] = padded, passed + 1

@@ -25,7 +25,7 @@ from ..weights.text_weights import TextWeights, load_text_weights
 from ..weights.tower_weights import Tensors
 from .encoder import encoder
 from .pretrained import PretrainedModel
-from .trace import LayerRecorder, Listener, Stage
+from .trace import LayerRecorder, Listener, Stage, all_but_attention_weights, everything
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -94,12 +94,7 @@ class SiglipTextModel(PretrainedModel):
         recorder = LayerRecorder(
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
-        last_hidden_state, pooler_output = self._forward(
-            input_ids,
-            Stage(recorder.listener),
-            watch_layers=output_attentions,
-            output_attentions=output_attentions,
-        )
+        last_hidden_state, pooler_output = self._forward(input_ids, recorder.stage)
         return BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
@@ -132,30 +127,17 @@ class SiglipTextModel(PretrainedModel):
         ['final_layer_norm', 'last_token', 'head']
         """
         stages: dict[str, np.ndarray] = {}
-        self._forward(
-            input_ids,
-            Stage(listener or stages.__setitem__),
-            watch_layers=True,
-            output_attentions=output_attentions,
-        )
+        wanted = everything if output_attentions else all_but_attention_weights
+        self._forward(input_ids, Stage(listener or stages.__setitem__, wanted))
         return stages
 
-    def _forward(
-        self, input_ids: Any, stage: Stage, *, watch_layers: bool, output_attentions: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _forward(self, input_ids: Any, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
         config, weights, ops = self.config, self._weights, self.ops
         ids = self._check_ids(input_ids)
 
         position = weights.position_embedding[: ids.shape[1]]
-        hidden = encoder(
-            stage("embeddings", ops.token_embedding(ids, weights.token_embedding, position)),
-            weights.layers,
-            config,
-            ops,
-            output_attentions=output_attentions,
-            stage=stage,
-            watch_layers=watch_layers,
-        )
+        embeddings = stage("embeddings", ops.token_embedding(ids, weights.token_embedding, position))
+        hidden = encoder(embeddings, weights.layers, config, ops, stage)
         tokens = stage(
             "final_layer_norm", ops.layer_norm(hidden, *weights.final_layer_norm, config.layer_norm_eps)
         )

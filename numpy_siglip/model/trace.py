@@ -15,46 +15,95 @@ import numpy as np
 
 Listener = Callable[[str, np.ndarray], object]
 
+LAYER_STAGES = (
+    "layer_norm1",
+    "attention/query",
+    "attention/key",
+    "attention/value",
+    "attention/weights",
+    "attention/heads",
+    "attention",
+    "layer_norm2",
+    "mlp/activation",
+)
+"""The stages inside an encoder layer. ``attention/heads`` are the heads' results side by side, ``attention``
+the residual stream after the first sum."""
+
+
+def everything(name: str) -> bool:
+    """Want every stage, whatever its name.
+
+    Examples
+    --------
+    >>> everything("embeddings")
+    True
+    """
+    return True
+
+
+def all_but_attention_weights(name: str) -> bool:
+    """Want every stage but attention weights, which are large.
+
+    Examples
+    --------
+    >>> all_but_attention_weights("embeddings"), all_but_attention_weights("head/attention/weights")
+    (True, False)
+    """
+    return not name.endswith("attention/weights")
+
 
 class Stage:
-    """Reports arrays to a listener under names that form paths.
+    """Reports arrays to a listener under names that form paths, and knows which it wants.
 
     Parameters
     ----------
     listener : callable, optional
-        Called with the full name and the array of each stage.
+        Called with the full name and the array of each stage that is wanted.
+    wanted : callable
+        Tells of a full name whether the listener wants that stage. What nobody wants need not be computed
+        by itself.
     path : str
         Put before every name.
 
     Examples
     --------
     >>> seen = {}
-    >>> stage = Stage(seen.__setitem__)
+    >>> stage = Stage(seen.__setitem__, wanted=lambda name: name.endswith("attention"))
     >>> layer = stage.within("encoder/layers/03")
     >>> layer("attention", np.ones(2))
     array([1., 1.])
-    >>> seen
-    {'encoder/layers/03/attention': array([1., 1.])}
+    >>> seen, layer.wants("layer_norm1"), layer.wants("layer_norm1", "attention")
+    ({'encoder/layers/03/attention': array([1., 1.])}, False, True)
     """
 
-    def __init__(self, listener: Listener | None, path: str = "") -> None:
+    def __init__(
+        self,
+        listener: Listener | None = None,
+        wanted: Callable[[str], bool] = everything,
+        path: str = "",
+    ) -> None:
         self._listener = listener
+        self._wanted = wanted
         self._path = path
 
     def __call__(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Report an array and return it."""
-        if self._listener is not None:
+        """Report an array, if it is wanted, and return it."""
+        if self._listener is not None and self._wanted(self._path + name):
             self._listener(self._path + name, array)
         return array
 
     @property
     def is_heard(self) -> bool:
-        """Whether there is a listener; without one, steps that only it would see may be left out."""
+        """Whether there is a listener at all."""
         return self._listener is not None
+
+    def wants(self, *names: str) -> bool:
+        """Whether there is a listener that wants one of these stages."""
+        return self._listener is not None and any(self._wanted(self._path + name) for name in names)
 
     def within(self, name: str) -> Stage:
         """A stage whose names begin with this one."""
-        return Stage(self._listener, f"{self._path}{name}/")
+        return Stage(self._listener, self._wanted, f"{self._path}{name}/")
 
 
 def layer_path(index: int) -> str:
@@ -105,9 +154,9 @@ class LayerRecorder:
                 kept[name] = array
 
     @property
-    def listener(self) -> Listener | None:
-        """The recorder, or None if there is nothing to keep."""
-        return self if self._states or self._maps else None
+    def stage(self) -> Stage:
+        """Reports what is to be kept to this recorder; to nobody if that is nothing."""
+        return Stage(self if self._states or self._maps else None, self.keeps)
 
     @property
     def hidden_states(self) -> tuple[np.ndarray, ...] | None:

@@ -20,7 +20,7 @@ from ..outputs import BaseModelOutputWithPooling
 from ..weights.tower_weights import Tensors
 from ..weights.vision_weights import VisionWeights, load_vision_weights
 from .pretrained import PretrainedModel
-from .trace import LayerRecorder, Listener, Stage
+from .trace import LayerRecorder, Listener, Stage, all_but_attention_weights, everything
 from .vision_tower import vision_tower
 
 if TYPE_CHECKING:
@@ -98,11 +98,7 @@ class SiglipVisionModel(PretrainedModel):
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
         last_hidden_state, pooler_output = self._forward(
-            pixel_values,
-            Stage(recorder.listener),
-            watch_layers=output_attentions,
-            output_attentions=output_attentions,
-            interpolate_pos_encoding=interpolate_pos_encoding,
+            pixel_values, recorder.stage, interpolate_pos_encoding=interpolate_pos_encoding
         )
         return BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
@@ -148,38 +144,20 @@ class SiglipVisionModel(PretrainedModel):
         'head'
         """
         stages: dict[str, np.ndarray] = {}
-        self._forward(
-            pixel_values,
-            Stage(listener or stages.__setitem__),
-            watch_layers=True,
-            output_attentions=output_attentions,
-            interpolate_pos_encoding=interpolate_pos_encoding,
-        )
+        wanted = everything if output_attentions else all_but_attention_weights
+        stage = Stage(listener or stages.__setitem__, wanted)
+        self._forward(pixel_values, stage, interpolate_pos_encoding=interpolate_pos_encoding)
         return stages
 
     def _forward(
-        self,
-        pixel_values: Any,
-        stage: Stage,
-        *,
-        watch_layers: bool,
-        output_attentions: bool,
-        interpolate_pos_encoding: bool,
+        self, pixel_values: Any, stage: Stage, *, interpolate_pos_encoding: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         config, weights, ops = self.config, self._weights, self.ops
         pixels = self._check_pixels(pixel_values, interpolate_pos_encoding)
 
         position = self._position_embedding(*pixels.shape[2:])
         embeddings = ops.patch_embedding(pixels, weights.patch_embedding, position, config.patch_size)
-        return vision_tower(
-            embeddings,
-            weights,
-            config,
-            ops,
-            output_attentions=output_attentions,
-            stage=stage,
-            watch_layers=watch_layers,
-        )
+        return vision_tower(embeddings, weights, config, ops, stage)
 
     def _position_embedding(self, height: int, width: int) -> np.ndarray:
         """The learned positions, resampled if the image's grid is not the one they were learned on."""

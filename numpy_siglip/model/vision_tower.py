@@ -18,14 +18,7 @@ from .trace import Stage
 
 
 def vision_tower(
-    embeddings: np.ndarray,
-    weights: VisionWeights,
-    config: VisionConfig,
-    ops: Backend,
-    *,
-    output_attentions: bool,
-    stage: Stage,
-    watch_layers: bool,
+    embeddings: np.ndarray, weights: VisionWeights, config: VisionConfig, ops: Backend, stage: Stage
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Encode images of equal token counts.
 
@@ -36,11 +29,7 @@ def vision_tower(
     weights : VisionWeights
     config : SiglipVisionConfig or Siglip2VisionConfig
     ops : Backend
-    output_attentions : bool
-        Whether attention weights are among the stages.
     stage : Stage
-    watch_layers : bool
-        Whether the steps inside layers are; see `encoder`.
 
     Returns
     -------
@@ -48,36 +37,23 @@ def vision_tower(
     embedding : ndarray of shape (batch, hidden_size), or None
         None if the tower has no pooling head.
     """
-    hidden = encoder(
-        stage("embeddings", embeddings),
-        weights.layers,
-        config,
-        ops,
-        output_attentions=output_attentions,
-        stage=stage,
-        watch_layers=watch_layers,
-    )
+    hidden = encoder(stage("embeddings", embeddings), weights.layers, config, ops, stage)
     tokens = stage("post_layernorm", ops.layer_norm(hidden, *weights.post_layernorm, config.layer_norm_eps))
     if weights.head is None:
         return tokens, None
-    return tokens, _pooling_head(tokens, weights.head, config, ops, output_attentions, stage)
+    return tokens, stage("head", pooling_head(tokens, weights.head, config, ops, stage.within("head")))
 
 
-def _pooling_head(
-    tokens: np.ndarray,
-    head: PoolingHeadWeights,
-    config: VisionConfig,
-    ops: Backend,
-    output_attentions: bool,
-    stage: Stage,
+def pooling_head(
+    tokens: np.ndarray, head: PoolingHeadWeights, config: VisionConfig, ops: Backend, stage: Stage
 ) -> np.ndarray:
     """Pool by the probe's attention, then x + mlp(layernorm(x)): (B, T, D) -> (B, D)."""
     pooled, attention = ops.attention_pooling(
-        tokens, head.attention, config.num_attention_heads, output_attentions
+        tokens, head.attention, config.num_attention_heads, stage.wants("attention/weights")
     )
     if attention is not None:
-        stage("head/attention/weights", attention)  # (B, H, 1, T)
-    stage("head/attention", pooled)
-    normed = stage("head/layernorm", ops.layer_norm(pooled, *head.layernorm, config.layer_norm_eps))
+        stage("attention/weights", attention)  # (B, H, 1, T)
+    stage("attention", pooled)
+    normed = stage("layernorm", ops.layer_norm(pooled, *head.layernorm, config.layer_norm_eps))
     activated = ops.linear(normed, head.fc1, activation=config.hidden_act)
-    return stage("head", ops.linear(activated, head.fc2, residual=pooled))
+    return ops.linear(activated, head.fc2, residual=pooled)
