@@ -21,6 +21,7 @@ from .arguments import (
     read_texts,
 )
 from .image_files import add_images, embed_image_files, status_of
+from .model import load_embedder
 from .output import print_result
 
 if TYPE_CHECKING:
@@ -90,15 +91,7 @@ def run_similarity(options: argparse.Namespace) -> int:
 
 def _embed(options: argparse.Namespace, texts: list[str]) -> tuple[Embedder, EmbeddedFiles, np.ndarray]:
     """Embeddings of length 1; texts first, since what is wrong with them is told sooner."""
-    from ..embedding.embedder import Embedder
-
-    embedder = Embedder.from_pretrained(
-        options.model,
-        backend=options.backend,
-        threads=options.threads,
-        dtype=options.dtype,
-        revision=options.revision,
-    )
+    embedder = load_embedder(options)
     text_embeds = embedder.embed_texts(texts, batch_size=options.batch_size)
     result = embed_image_files(options, embedder, normalize=True, quiet=options.quiet)
     if not result.paths:

@@ -10,6 +10,7 @@ from ..common.progress import write_line
 from ..errors import SiglipError
 from .arguments import Commands, add_backend, add_dtype, add_model, add_texts, read_texts
 from .image_files import add_images, embed_image_files, status_of
+from .model import load_embedder, load_text_embedder
 from .output import INTERRUPTED, SOME_FAILED, SUCCESS
 
 
@@ -46,18 +47,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _embed_images(options: argparse.Namespace) -> int:
-    from ..embedding.embedder import Embedder
     from ..embedding.embedding_files import check_output, paths_file, save_image_embeddings
 
     output: Path = options.output
     check_output(output, paths_file(output))
-    embedder = Embedder.from_pretrained(
-        options.model,
-        backend=options.backend,
-        threads=options.threads,
-        dtype=options.dtype,
-        revision=options.revision,
-    )
+    embedder = load_embedder(options)
     result = embed_image_files(options, embedder, normalize=options.normalize, quiet=options.quiet)
     if not result.paths:
         write_line("numpy-siglip: no image was embedded, nothing was written")
@@ -70,7 +64,6 @@ def _embed_images(options: argparse.Namespace) -> int:
 
 def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
     from ..embedding.embedding_files import check_output, save_text_embeddings, texts_file
-    from ..embedding.text_embedder import TextEmbedder
 
     output: Path = options.output
     check_output(output, texts_file(output))
@@ -80,13 +73,7 @@ def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
                 f"text {number} is empty or has a line break: {shown(text)}; the list of texts has one on "
                 "each line and could not hold it, so leave it out or join its lines"
             )
-    embedder = TextEmbedder.from_pretrained(
-        options.model,
-        backend=options.backend,
-        threads=options.threads,
-        dtype=options.dtype,
-        revision=options.revision,
-    )
+    embedder = load_text_embedder(options)
     embeddings = embedder.embed_texts(texts, batch_size=options.batch_size, normalize=options.normalize)
     save_text_embeddings(output, embeddings, texts)
     if not options.quiet:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import SiglipError
 from .arguments import Commands, add_backend, folder_name
+from .model import open_named_model, tell_inferred
 from .output import SUCCESS, print_result
 
 
@@ -48,24 +49,27 @@ def run(options: argparse.Namespace) -> int:
         "images": options.images,
         "backend": options.backend,
         "threads": options.threads,
-        "revision": options.revision,
     }
+    files = open_named_model(options)
     if options.sensitivity:
         if options.float32_layers or options.no_balance:
             raise SiglipError("--sensitivity writes nothing; leave --float32-layers and --no-balance out")
         from ..tools.quantize.sensitivity import format_sensitivity, scan_sensitivity
 
-        print_result(format_sensitivity(scan_sensitivity(options.model, **chosen)))
+        result = scan_sensitivity(files, **chosen)
+        tell_inferred(files.inferred)
+        print_result(format_sensitivity(result))
         return SUCCESS
     from ..tools.quantize.quantization import quantize_model
     from ..tools.quantize.quantization_report import format_quantization
 
-    result = quantize_model(
-        options.model,
+    quantization = quantize_model(
+        files,
         options.output,
         balance=not options.no_balance,
         float32_layers=options.float32_layers,
         **chosen,
     )
-    print_result(format_quantization(result))
+    tell_inferred(files.inferred)
+    print_result(format_quantization(quantization))
     return SUCCESS

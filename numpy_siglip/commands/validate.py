@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import Commands, add_backend, add_model
+from .model import open_named_model, tell_inferred
 from .output import SOME_FAILED, SUCCESS, print_result
 
 
@@ -24,13 +25,14 @@ def run(options: argparse.Namespace) -> int:
     """Print the differences."""
     from ..tools.validate.validation import format_validation, validate_model
 
+    files = open_named_model(options)
     validation = validate_model(
-        options.model,
+        files,
         options.images,
         tolerance=options.tolerance,
         backend=options.backend,
         threads=options.threads,
-        revision=options.revision,
     )
+    tell_inferred(files.inferred)
     print_result(format_validation(validation))
     return SUCCESS if validation.first_divergence is None else SOME_FAILED

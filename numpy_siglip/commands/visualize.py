@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import Commands, add_backend, add_model, folder_name
+from .model import open_named_model, tell_inferred
 from .output import SUCCESS, print_result
 
 
@@ -28,14 +29,15 @@ def run(options: argparse.Namespace) -> int:
     """Draw the pictures and print their names."""
     from ..tools.visualize.visualization import visualize
 
+    files = open_named_model(options)
     pictures = visualize(
         options.image,
-        options.model,
+        files,
         options.output,
         backend=options.backend,
         threads=options.threads,
-        revision=options.revision,
     )
+    tell_inferred(files.inferred)
     for picture in pictures:
         print_result(str(picture))
     return SUCCESS

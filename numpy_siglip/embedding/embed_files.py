@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..common.batches import DEFAULT_BATCH_SIZE, in_batches
-from ..config.vision_configuration import SiglipVisionConfig
+from ..common.batches import DEFAULT_BATCH_SIZE
 from ..errors import ImageError
-from ..outputs import BatchFeature
 from .embedder import Embedder
 
 
@@ -72,44 +70,29 @@ def embed_files(
         After Ctrl-C, the batches that were finished.
     """
     result = EmbeddedFiles(embedder.embedding_size)
+
+    def leave_out(file: Path, error: ImageError) -> None:
+        report(str(error))
+        result.num_failed += 1
+
+    def on_one_line_each() -> Iterator[Path]:
+        for file in files:
+            if str(file).splitlines() == [str(file)]:
+                yield file
+            else:
+                problem = "a line break in its name does not fit a list of paths"
+                leave_out(file, ImageError(f"{str(file)!r}: {problem}"))
+
+    batches = embedder.embed_batches(
+        on_one_line_each(),
+        batch_size=batch_size,
+        normalize=normalize,
+        apply_exif_orientation=apply_exif_orientation,
+        on_error=leave_out,
+    )
     try:
-        for batch in in_batches(files, batch_size):
-            paths: list[Path] = []
-            images: list[BatchFeature] = []
-            for file in batch:
-                try:
-                    if str(file).splitlines() != [str(file)]:
-                        raise ImageError(
-                            f"{str(file)!r}: a line break in its name does not fit a list of paths"
-                        )
-                    inputs = _preprocess(embedder, file, apply_exif_orientation)
-                except ImageError as error:
-                    report(str(error))
-                    result.num_failed += 1
-                else:
-                    paths.append(file)
-                    images.append(inputs)
-            if paths:
-                rows = embedder.embed_inputs(_together(images), normalize=normalize)
-                result.batches.append((paths, rows))
+        for batch in batches:
+            result.batches.append(batch)
     except KeyboardInterrupt:
         result.interrupted = True
     return result
-
-
-def _preprocess(embedder: Embedder, file: Path, apply_exif_orientation: bool) -> BatchFeature:
-    """One image as a batch of one, of a size that the model takes."""
-    inputs = embedder.processor(file, apply_exif_orientation=apply_exif_orientation)
-    config = embedder.model.config
-    if isinstance(config, SiglipVisionConfig) and not config.takes(*inputs.pixel_values.shape[2:]):
-        height, width = inputs.pixel_values.shape[2:]
-        raise ImageError(
-            f"{file}: becomes {height} x {width} pixels by this preprocessing, and the model takes images of "
-            f"{config.image_size}; resize or crop it first, or change the preprocessing"
-        )
-    return inputs
-
-
-def _together(images: list[BatchFeature]) -> BatchFeature:
-    """Several batches of one as one batch."""
-    return BatchFeature({name: np.concatenate([inputs[name] for inputs in images]) for name in images[0]})

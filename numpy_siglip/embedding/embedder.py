@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,10 +16,12 @@ from ..common.batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
 from ..common.progress import with_progress
 from ..config.config_section import ReadableConfig
 from ..config.kinds import AnyTextConfig, AnyVisionConfig
-from ..errors import CheckpointError, ConfigError
+from ..config.vision_configuration import SiglipVisionConfig
+from ..errors import CheckpointError, ConfigError, ImageError
 from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
 from ..model.comparison import Comparison, require_one_width
 from ..model.pretrained import PretrainedModel
+from ..outputs import BatchFeature
 from ..preprocessing.images import is_path
 from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
 from .embeddings import require_finite
@@ -176,12 +178,83 @@ class Embedder(PretrainedModel):
         >>> embedder.embed_images([photo], normalize=False).shape
         (1, 33)
         """
-        batch_size = check_batch_size(batch_size)
-        embedded = []
-        for batch in in_batches(with_progress(_as_iterable(images), progress), batch_size):
-            inputs = self.processor(batch, apply_exif_orientation=apply_exif_orientation)
-            embedded.append(self.embed_inputs(inputs, normalize=normalize))
+        batches = self.embed_batches(
+            with_progress(_as_iterable(images), progress),
+            batch_size=batch_size,
+            normalize=normalize,
+            apply_exif_orientation=apply_exif_orientation,
+        )
+        embedded = [rows for _, rows in batches]
         return np.concatenate(embedded) if embedded else np.zeros((0, self.embedding_size), np.float32)
+
+    def embed_batches(
+        self,
+        images: Iterable[Any],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        normalize: bool = True,
+        apply_exif_orientation: bool = False,
+        on_error: Callable[[Any, ImageError], object] | None = None,
+    ) -> Iterator[tuple[list[Any], np.ndarray]]:
+        """Embed a stream of images, and hand out each batch as soon as it is embedded.
+
+        Every image that this package embeds goes through this loop: those of `embed_images` and `classify`,
+        and the files of the command line.
+
+        Parameters
+        ----------
+        images : iterable of images
+        batch_size, normalize, apply_exif_orientation
+            As for `embed_images`.
+        on_error : callable, optional
+            Called with an image that cannot be embedded and with the error; the image is then left out.
+            Without it, the error is raised.
+
+        Yields
+        ------
+        images : list
+            Those of one batch that were embedded.
+        embeddings : ndarray of float32, shape (images, embedding_size)
+
+        Raises
+        ------
+        ImageError, ConfigError, CheckpointError
+            As `embed_images`.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> left_out = {}
+        >>> batches = embedder.embed_batches(["no.jpg", photo], on_error=left_out.__setitem__)
+        >>> [(images == [photo], rows.shape) for images, rows in batches], list(left_out)
+        ([(True, (1, 33))], ['no.jpg'])
+        """
+        for batch in in_batches(images, check_batch_size(batch_size)):
+            embedded, inputs = [], []
+            for image in batch:
+                try:
+                    inputs.append(self._preprocess(image, apply_exif_orientation))
+                except ImageError as error:
+                    if on_error is None:
+                        raise
+                    on_error(image, error)
+                else:
+                    embedded.append(image)
+            if embedded:
+                yield embedded, self.embed_inputs(_together(inputs), normalize=normalize)
+
+    def _preprocess(self, image: Any, apply_exif_orientation: bool) -> BatchFeature:
+        """One image as a batch of one, of a size that the model takes."""
+        inputs = self.processor(image, apply_exif_orientation=apply_exif_orientation)
+        config = self.model.config
+        if isinstance(config, SiglipVisionConfig) and not config.takes(*inputs.pixel_values.shape[2:]):
+            height, width = inputs.pixel_values.shape[2:]
+            raise ImageError(
+                f"{image if is_path(image) else 'an image'}: becomes {height} x {width} pixels by this "
+                f"preprocessing, and the model takes images of {config.image_size}; resize or crop it first, "
+                "or change the preprocessing"
+            )
+        return inputs
 
     def embed_inputs(self, inputs: Mapping[str, Any], *, normalize: bool = True) -> np.ndarray:
         """Embed preprocessed images.
@@ -333,6 +406,13 @@ class Embedder(PretrainedModel):
                 "Embedder.from_pretrained"
             )
         return self._files
+
+
+def _together(images: list[BatchFeature]) -> BatchFeature:
+    """Several batches of one as one batch."""
+    if len(images) == 1:
+        return images[0]
+    return BatchFeature({name: np.concatenate([inputs[name] for inputs in images]) for name in images[0]})
 
 
 def _as_iterable(images: Any) -> Iterable[Any]:

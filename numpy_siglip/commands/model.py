@@ -1,0 +1,51 @@
+"""The model that a command names: opened once, and what had to be inferred of it told in one line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..common.progress import write_line
+
+if TYPE_CHECKING:
+    from ..checkpoints.description.model_files import ModelFiles
+    from ..embedding.embedder import Embedder
+    from ..embedding.text_embedder import TextEmbedder
+
+
+def open_named_model(options: argparse.Namespace) -> ModelFiles:
+    """Open what ``MODEL`` or ``--model``, and ``--revision``, name."""
+    from ..checkpoints.description.model_files import open_model
+
+    return open_model(options.model, options.revision)
+
+
+def load_embedder(options: argparse.Namespace) -> Embedder:
+    """Load an `Embedder` as ``--backend``, ``--threads`` and ``--dtype`` say."""
+    from ..embedding.embedder import Embedder
+
+    files = open_named_model(options)
+    embedder = Embedder.from_pretrained(files, **_how(options))
+    tell_inferred(files.inferred, options.quiet)
+    return embedder
+
+
+def load_text_embedder(options: argparse.Namespace) -> TextEmbedder:
+    """Load a `TextEmbedder` likewise; of images nothing is read."""
+    from ..embedding.text_embedder import TextEmbedder
+
+    files = open_named_model(options)
+    embedder = TextEmbedder.from_pretrained(files, **_how(options))
+    tell_inferred(files.config.inferred, options.quiet)
+    return embedder
+
+
+def tell_inferred(lines: Sequence[str], quiet: bool = False) -> None:
+    """Say in one line what no file of the model says."""
+    if lines and not quiet:
+        write_line(f"numpy-siglip: inferred, since no file says it: {'; '.join(lines)}")
+
+
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    return {"backend": options.backend, "threads": options.threads, "dtype": options.dtype}
