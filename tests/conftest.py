@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkpoints import (
+from helpers.repository import PHOTOS
+from helpers.toy_models import (
     NAFLEX_TOY,
     TOY,
     save_image_processor,
@@ -18,9 +19,7 @@ from checkpoints import (
     transformers_naflex_model,
     transformers_vision_model,
 )
-from vocabularies import gemma_tokenizer, write_siglip_tokenizer
-
-PHOTOS = Path(__file__).parent / "photos"
+from helpers.toy_vocabularies import gemma_tokenizer, write_siglip_tokenizer
 
 
 @pytest.fixture(autouse=True)

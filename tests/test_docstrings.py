@@ -8,7 +8,7 @@ import inspect
 import tempfile
 
 import pytest
-from modules import modules_below
+from helpers.module_names import modules_below
 
 import numpy_siglip
 import numpy_siglip.kernels

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.repository import REPOSITORY
 from PIL import Image
 
 from numpy_siglip import Embedder
 
-RECIPE = Path(__file__).parent.parent / "examples" / "emoji"
+RECIPE = REPOSITORY / "examples" / "emoji"
 SHAPES = {
     "1F534": ("red circle", '<circle cx="8" cy="8" r="7" fill="red"/>'),
     "1F535": ("blue circle", '<circle cx="8" cy="8" r="7" fill="blue"/>'),

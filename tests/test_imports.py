@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-REPOSITORY = Path(__file__).parents[1]
+from helpers.repository import REPOSITORY
 
 KERNELS = [
     ["cost.py"],

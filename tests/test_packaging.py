@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "numpy_siglip"
 KERNELS = REPOSITORY / "kernels"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
+
+from helpers.repository import REPOSITORY
 
 from numpy_siglip.commands.command_line import main
 from numpy_siglip.tools.published import published_table
 
-REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from comparison import assert_close
+from helpers.assert_close import assert_close
 from torch.nn import functional
 from transformers.activations import ACT2FN
 

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.repository import REPOSITORY
 
 from numpy_siglip.kernels.machine.compilation import KERNELS, kernel
-
-REPOSITORY = Path(__file__).parents[2]
 
 # A kernel and an instruction two folders further down.
 OPERATION = """

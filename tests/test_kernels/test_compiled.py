@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from comparison import assert_close
+from helpers.assert_close import assert_close
 
 from numpy_siglip.kernels.attention.attention import attention, attention_reference
 from numpy_siglip.kernels.attention.attention_pooling import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparison import assert_close
+from helpers.assert_close import assert_close
 
 from numpy_siglip.kernels.catalogue.sampling import (
     Sampler,

@@ -7,10 +7,10 @@ import inspect
 from typing import Any
 
 import numpy as np
-import oracle
 import pytest
-from comparison import assert_close
-from modules import modules_below
+from helpers import oracle
+from helpers.assert_close import assert_close
+from helpers.module_names import modules_below
 
 import numpy_siglip.kernels
 from numpy_siglip.kernels.catalogue.registry import OPS, Op

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from checkpoints import TOY, transformers_classifier
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.toy_models import TOY, transformers_classifier
 from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import CheckpointError, ConfigError, SiglipConfig, SiglipForImageClassification

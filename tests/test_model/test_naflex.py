@@ -7,8 +7,8 @@ import os
 import numpy as np
 import pytest
 import torch
-from checkpoints import NAFLEX_TOY, transformers_naflex_model
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.toy_models import NAFLEX_TOY, transformers_naflex_model
 from PIL import Image
 from transformers import AutoTokenizer, Siglip2ImageProcessorPil
 from transformers import Siglip2Processor as Siglip2ProcessorOfTransformers

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints import TOY, TOY_TEXT, save_image_processor, transformers_full_model
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.toy_models import TOY, TOY_TEXT, save_image_processor, transformers_full_model
+from helpers.toy_vocabularies import gemma_tokenizer, write_siglip_tokenizer
 from safetensors.numpy import load_file, save_file
-from vocabularies import gemma_tokenizer, write_siglip_tokenizer
 
 from numpy_siglip import (
     CheckpointError,

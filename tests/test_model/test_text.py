@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoints import TOY, TOY_TEXT, transformers_full_model, transformers_text_model
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.toy_models import TOY, TOY_TEXT, transformers_full_model, transformers_text_model
 from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import CheckpointError, ConfigError, SiglipTextConfig, SiglipTextModel, TextError

@@ -7,8 +7,8 @@ import gc
 import numpy as np
 import pytest
 import torch
-from checkpoints import TOY, transformers_full_model, transformers_vision_model
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.toy_models import TOY, transformers_full_model, transformers_vision_model
 
 from numpy_siglip import (
     PUBLISHED_CHECKPOINTS,

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from checkpoints import TOY, TOY_TEXT
+from helpers.toy_models import TOY, TOY_TEXT
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 

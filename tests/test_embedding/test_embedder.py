@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints import TOY, save_image_processor, transformers_vision_model
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.toy_models import TOY, save_image_processor, transformers_vision_model
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 

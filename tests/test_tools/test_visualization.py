@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from checkpoints import TOY, save_image_processor, transformers_vision_model
+from helpers.toy_models import TOY, save_image_processor, transformers_vision_model
 from PIL import Image
 
 from numpy_siglip import (

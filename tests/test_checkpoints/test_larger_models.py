@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints import TOY, realistic_weights
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.toy_models import TOY, realistic_weights
 
 from numpy_siglip import ConfigError, SiglipVisionConfig, SiglipVisionModel
 from numpy_siglip.checkpoints.description.larger_models import positions_are_counted

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_runs import error_line, process, run
+from helpers.command_runs import error_line, process, run
 from safetensors.numpy import load_file
 
 import numpy_siglip

@@ -11,7 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from command_runs import process, run
+from helpers.command_runs import process, run
+from helpers.repository import REPOSITORY
 from PIL import Image
 from safetensors import safe_open
 
@@ -171,7 +172,7 @@ def test_the_folder_is_small_and_half_precision():
 
 def test_licences_are_named_and_none_is_share_alike():
     licences = (FOLDER / "LICENCES.txt").read_text("utf-8")
-    sources = Path(__file__).parents[2] / "examples" / "emoji" / "package.json"
+    sources = REPOSITORY / "examples" / "emoji" / "package.json"
     packages = json.loads(sources.read_text("utf-8"))["dependencies"]
     assert len(packages) > 9
     for package in packages:

@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from checkpoints import TOY, TOY_TEXT, transformers_full_model
-from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
+from helpers.layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
+from helpers.toy_models import TOY, TOY_TEXT, transformers_full_model
 
 from numpy_siglip import SiglipModel, SiglipVisionConfig, SiglipVisionModel
 from numpy_siglip.checkpoints.description.model_files import open_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from comparison import assert_close
+from helpers.assert_close import assert_close
 
 EXPECTED = np.linspace(-3, 5, 24, dtype=np.float32).reshape(2, 3, 4)
 

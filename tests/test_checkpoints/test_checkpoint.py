@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from checkpoints import TOY, realistic_weights, transformers_full_model
+from helpers.toy_models import TOY, realistic_weights, transformers_full_model
 from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import (

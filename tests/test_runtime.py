@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import TOY
+from helpers.repository import REPOSITORY
+from helpers.toy_models import TOY
 
 from numpy_siglip import Embedder, SiglipError, SiglipModel, SiglipProcessor, SiglipVisionModel
 from numpy_siglip.kernels.machine import threads as threads_module
@@ -348,10 +349,9 @@ def test_code_of_another_version_is_not_used_and_removed(toy_folder, tmp_path):
 
 
 def _copy_of_the_package(folder: Path) -> Path:
-    root = Path(__file__).parents[2]
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(root / "numpy_siglip", folder / "numpy_siglip", ignore=ignored)
-    shutil.copytree(root / "kernels", folder / "numpy_siglip" / "kernels", ignore=ignored)
+    shutil.copytree(REPOSITORY / "numpy_siglip", folder / "numpy_siglip", ignore=ignored)
+    shutil.copytree(REPOSITORY / "kernels", folder / "numpy_siglip" / "kernels", ignore=ignored)
     return folder / "numpy_siglip"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from command_runs import error_line, process, run
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.command_runs import error_line, process, run
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 

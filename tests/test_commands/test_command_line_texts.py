@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints import TOY, TOY_TEXT, save_image_processor, transformers_full_model
-from command_runs import error_line, run
-from comparison import assert_close
-from vocabularies import write_siglip_tokenizer
+from helpers.assert_close import assert_close
+from helpers.command_runs import error_line, run
+from helpers.toy_models import TOY, TOY_TEXT, save_image_processor, transformers_full_model
+from helpers.toy_vocabularies import write_siglip_tokenizer
 
 from numpy_siglip import Embedder, SiglipProcessor, SiglipTextModel
 

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from checkpoints import TOY, transformers_vision_model
+from helpers.toy_models import TOY, transformers_vision_model
 
 from numpy_siglip import SiglipVisionModel
 

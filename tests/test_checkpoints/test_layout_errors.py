@@ -7,8 +7,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from checkpoints import TOY, transformers_full_model
-from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
+from helpers.layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
+from helpers.toy_models import TOY, transformers_full_model
 from safetensors.numpy import save_file
 
 from numpy_siglip import CheckpointError, ConfigError, Embedder, SiglipVisionConfig, SiglipVisionModel

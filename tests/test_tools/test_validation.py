@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import transformers
-from checkpoints import TOY, transformers_vision_model
-from comparison import assert_close
+from helpers.assert_close import assert_close
+from helpers.toy_models import TOY, transformers_vision_model
 from safetensors.numpy import load_file, save_file
 
 from numpy_siglip import ConfigError, Siglip2VisionModel, SiglipTextModel, SiglipVisionModel

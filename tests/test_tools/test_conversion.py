@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from checkpoints import TOY, transformers_full_model
-from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
+from helpers.layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
+from helpers.toy_models import TOY, transformers_full_model
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import transformers
-from vocabularies import TEXTS, gemma_tokenizer, write_siglip_tokenizer
+from helpers.toy_vocabularies import TEXTS, gemma_tokenizer, write_siglip_tokenizer
 
 from numpy_siglip import ConfigError, SiglipError, SiglipTokenizer, TextError
 from numpy_siglip.preprocessing.canonical_text import canonicalize

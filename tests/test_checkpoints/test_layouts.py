@@ -7,8 +7,8 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoints import TOY, TOY_TEXT, realistic_weights, transformers_full_model
-from layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
+from helpers.layout_writers import flax_tensors, open_clip_tensors, part, save_npz, timm_tensors
+from helpers.toy_models import TOY, TOY_TEXT, realistic_weights, transformers_full_model
 from safetensors.numpy import save_file
 
 from numpy_siglip import Embedder, SiglipConfig, SiglipModel, SiglipVisionConfig, SiglipVisionModel
