@@ -1,11 +1,10 @@
-"""Threads, forks, caches and read-only places: it works, or says why not, and never aborts the process."""
+"""Threads, forks and other processes: it works, or says why not, and never aborts the process."""
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,56 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.repository import REPOSITORY
-from helpers.toy_models import TOY
+from helpers.embedding_process import START, output_of, toy_images
 
-from numpy_siglip import Embedder, SiglipError, SiglipModel, SiglipProcessor, SiglipVisionModel
+from numpy_siglip import Embedder, SiglipModel, SiglipProcessor, SiglipVisionModel
 from numpy_siglip.kernels.machine import threads as threads_module
-from numpy_siglip.kernels.machine.compilation import KERNELS
 from numpy_siglip.kernels.machine.runtime import Runtime
 from numpy_siglip.kernels.machine.threads import Team, available_threads
-
-START = """
-import sys, os
-import numpy as np
-from numpy_siglip import SiglipVisionModel
-model = SiglipVisionModel.from_pretrained(sys.argv[1], threads=2)
-size = model.config.image_size
-images = np.random.default_rng(5).uniform(-1, 1, (2, 3, size, size)).astype(np.float32)
-def embed(_=None):
-    return model(images).pooler_output.tobytes()
-"""
-
-
-def _python(code: str, *arguments, environment: dict[str, str] | None = None, **options):
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        **options,
-    )
-
-
-def _succeeds(code: str, *arguments, **options) -> str:
-    result = _python(START + code, *arguments, **options)
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
-
-
-def _images(count: int = 2) -> np.ndarray:
-    size = TOY["image_size"]
-    return np.random.default_rng(5).uniform(-1, 1, (count, 3, size, size)).astype(np.float32)
-
 
 # ---------------------------------------------------------------------------------- threads and forks
 
 
 def test_eight_threads_call_one_model_at_once(toy_folder):
     model = SiglipVisionModel.from_pretrained(toy_folder, threads=2)
-    batches = [_images(1 + i % 3) for i in range(64)]
+    batches = [toy_images(1 + i % 3) for i in range(64)]
     expected = [model(batch).pooler_output.copy() for batch in batches[:3]]
     with ThreadPoolExecutor(8) as pool:
         for i, output in enumerate(pool.map(model, batches)):
@@ -77,7 +39,7 @@ from concurrent.futures import ThreadPoolExecutor
 with ThreadPoolExecutor(8) as pool:
     print(len(set(pool.map(embed, range(16)))))
 """
-    assert _succeeds(code, toy_folder, environment={"NUMBA_CACHE_DIR": str(tmp_path)}) == "1"
+    assert output_of(code, toy_folder, environment={"NUMBA_CACHE_DIR": str(tmp_path)}) == "1"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks are of POSIX systems")
@@ -96,7 +58,7 @@ for _ in range(3):
 assert embed() == expected
 print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
 """
-    assert _succeeds(code, toy_folder) == "[0, 0, 0]"
+    assert output_of(code, toy_folder) == "[0, 0, 0]"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -125,7 +87,7 @@ if __name__ == "__main__":
 def test_models_can_be_sent_to_other_processes(pair_folder, photos):
     """As multiprocessing does with arguments; the copy gives the same bits."""
     embedder = Embedder.from_pretrained(pair_folder, threads=1)
-    images, texts = embedder.embed_images(photos), embedder.embed_texts(["a cat"])
+    images, texts = embedder.embedtoy_images(photos), embedder.embed_texts(["a cat"])
     model, processor = (kind.from_pretrained(pair_folder) for kind in (SiglipModel, SiglipProcessor))
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -151,7 +113,7 @@ out = np.zeros(8, np.int64)
 region(out)
 print(out.sum())
 """
-    assert _succeeds(code, toy_folder) == "8"
+    assert output_of(code, toy_folder) == "8"
 
 
 def test_threads_end_with_their_model(toy_folder):
@@ -162,7 +124,7 @@ def test_threads_end_with_their_model(toy_folder):
     before = helpers()
     for _ in range(5):
         model = SiglipVisionModel.from_pretrained(toy_folder, threads=3)
-        model(_images())
+        model(toy_images())
         assert helpers() >= before + 2
         del model
     gc.collect()
@@ -183,7 +145,7 @@ for helper in model.ops.linear.args[0].team._helpers:
     holder.join()
 print("done")
 """
-    assert _succeeds(code, toy_folder) == "done"
+    assert output_of(code, toy_folder) == "done"
 
 
 def test_a_team_may_be_collected_by_its_own_helper():
@@ -212,15 +174,15 @@ print(held() - before < 2_000_000, held() - before)
 """
     if not Path("/proc/self/statm").exists():
         pytest.skip("the memory of a process is read from /proc")
-    assert _succeeds(code, toy_folder).startswith("True")
+    assert output_of(code, toy_folder).startswith("True")
 
 
 def test_results_that_are_kept_are_not_written_over(toy_folder):
     model = SiglipVisionModel.from_pretrained(toy_folder)
-    first = model(_images(), output_hidden_states=True, output_attentions=True)
+    first = model(toy_images(), output_hidden_states=True, output_attentions=True)
     before = [array.copy() for array in (*first.hidden_states, *first.attentions, first.pooler_output)]
     for count in (2, 1, 3, 2):
-        model(_images(count) * 0.5, output_hidden_states=True, output_attentions=True)
+        model(toy_images(count) * 0.5, output_hidden_states=True, output_attentions=True)
     for array, copy in zip(
         (*first.hidden_states, *first.attentions, first.pooler_output), before, strict=True
     ):
@@ -265,7 +227,7 @@ def test_the_quota_of_a_container_is_read(files, expected, tmp_path, monkeypatch
 
 def test_numba_num_threads_is_respected(toy_folder):
     code = "print(model.ops.threads, SiglipVisionModel.from_pretrained(sys.argv[1]).ops.threads)"
-    assert _succeeds(code, toy_folder, environment={"NUMBA_NUM_THREADS": "1"}) == "2 1"
+    assert output_of(code, toy_folder, environment={"NUMBA_NUM_THREADS": "1"}) == "2 1"
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
@@ -290,162 +252,3 @@ def test_a_team_that_is_busy_lets_the_caller_work_alone():
 
     team.run(outer)
     assert calls[0] == 0
-
-
-# ------------------------------------------------------------------------------- compilation, caches
-
-
-def test_a_second_process_compiles_nothing(toy_folder, tmp_path):
-    code = """
-embed()
-from numpy_siglip.kernels.machine.compilation import KERNELS
-print(*(sum(kernel.cache_statistics()[i] for kernel in KERNELS) for i in (0, 1)))
-print("numba.np.linalg" in sys.modules)
-"""
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    read, compiled, loaded = _succeeds(code, toy_folder, environment=environment).split()
-    assert int(read) == 0
-    assert int(compiled) > 0
-    assert loaded == "True"
-    # Kernels that are called by another one only are part of its code.
-    read_again, compiled_again, loaded = _succeeds(code, toy_folder, environment=environment).split()
-    assert int(compiled_again) == 0
-    assert 5 < int(read_again) <= int(compiled)
-    assert loaded == "False"  # what only compiling takes costs time and memory
-
-
-def test_processes_that_fill_an_empty_cache_at_once(toy_folder, tmp_path):
-    code = START + "embed(); print(embed() == embed())"
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", code, toy_folder]
-    processes = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    assert [process.communicate(timeout=300)[0].strip() for process in processes] == ["True"] * 3
-    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".kernel"]
-
-
-def test_a_damaged_cache_is_compiled_anew(toy_folder, tmp_path):
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    expected = _succeeds("print(embed().hex())", toy_folder, environment=environment)
-    for number, file in enumerate(tmp_path.rglob("*.kernel")):
-        file.write_bytes(file.read_bytes()[: 100 * number])
-    assert _succeeds("print(embed().hex())", toy_folder, environment=environment) == expected
-
-
-def test_code_of_another_version_is_not_used_and_removed(toy_folder, tmp_path):
-    """A copy of the package whose source differs in one part of a kernel."""
-    package = _copy_of_the_package(tmp_path)
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
-    code = "import numpy_siglip; print(numpy_siglip.__file__, embed().hex())"
-    place, before = _succeeds(code, toy_folder, environment=environment, cwd=tmp_path).split()
-    assert place.startswith(str(tmp_path))
-    files = set((tmp_path / "cache").rglob("*.kernel"))
-    gelu = package / "kernels" / "rows" / "gelu.py"
-    gelu.write_text(gelu.read_text().replace("CUBIC_TERM = 0.044715", "CUBIC_TERM = 0.05"))
-    after = _succeeds(code, toy_folder, environment=environment, cwd=tmp_path).split()[1]
-    assert after != before
-    assert not files & set((tmp_path / "cache").rglob("*.kernel"))
-
-
-def _copy_of_the_package(folder: Path) -> Path:
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "numpy_siglip", folder / "numpy_siglip", ignore=ignored)
-    shutil.copytree(REPOSITORY / "kernels", folder / "numpy_siglip" / "kernels", ignore=ignored)
-    return folder / "numpy_siglip"
-
-
-def test_no_place_for_compiled_code(toy_folder, tmp_path):
-    """As in a read-only package with a read-only home: it runs, and says so in one line.
-
-    Permissions mean nothing to root, as whom containers run tests; files where folders would have to be
-    stop root too.
-    """
-    package = _copy_of_the_package(tmp_path)
-    for file in (package / "kernels").rglob("__init__.py"):
-        file.with_name("__pycache__").write_text("in the way")
-    (tmp_path / "home").write_text("in the way")
-    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
-    environment |= {
-        "PYTHONPATH": str(tmp_path),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "HOME": str(tmp_path / "home"),
-        "XDG_CACHE_HOME": str(tmp_path / "home" / "cache"),
-    }
-    code = START + "embed(); import numpy_siglip; print(numpy_siglip.__file__, embed() == embed())"
-    result = subprocess.run(
-        [sys.executable, "-c", code, toy_folder],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    place, same = result.stdout.split()
-    assert place.startswith(str(tmp_path))
-    assert same == "True"
-    lines = [line for line in result.stderr.splitlines() if "compiled kernels cannot be kept" in line]
-    assert len(lines) == 1, result.stderr
-    assert "NUMBA_CACHE_DIR" in lines[0]
-
-
-def test_a_cache_folder_that_fills_up_or_closes_later(toy_folder, tmp_path):
-    """Found writable when a kernel is first used, not when its code is written."""
-    code = """
-from numpy_siglip.kernels.machine import compilation
-from pathlib import Path
-def full(self, data):
-    raise OSError(28, "No space left on device")
-Path.write_bytes = full
-print(embed() == embed())
-"""
-    result = _python(START + code, toy_folder, environment={"NUMBA_CACHE_DIR": str(tmp_path)})
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "True"
-    assert result.stderr.count("No space left on device") == 1
-    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".kernel"]
-
-
-def test_without_jit(toy_folder):
-    """Plain Python gives the same numbers, up to roundings."""
-    code = """
-import numba
-assert numba.config.DISABLE_JIT
-outputs = model(images), model(images, output_attentions=True)  # all layers in one call, and layer by layer
-np.save(sys.argv[2], [output.pooler_output for output in outputs])
-"""
-    output = toy_folder.parent / "without_jit.npy"
-    _succeeds(code, toy_folder, output, environment={"NUMBA_DISABLE_JIT": "1"})
-    expected = SiglipVisionModel.from_pretrained(toy_folder)(_images()).pooler_output
-    for pooled in np.load(output):
-        np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-
-
-def test_the_numpy_backend_needs_no_numba(toy_folder):
-    code = """
-import sys
-sys.modules["numba"] = sys.modules["llvmlite"] = None  # as if they were not installed
-import numpy as np
-from numpy_siglip import SiglipError, SiglipVisionModel
-model = SiglipVisionModel.from_pretrained(sys.argv[1], backend="numpy")
-model(np.zeros((1, 3, 44, 44), np.float32))
-try:
-    SiglipVisionModel.from_pretrained(sys.argv[1])
-except SiglipError as error:
-    print(error)
-"""
-    result = _python(code, toy_folder)
-    assert result.returncode == 0, result.stderr
-    assert "pip install numba" in result.stdout
-    assert 'backend="numpy"' in result.stdout
-    assert issubclass(SiglipError, ValueError)
-
-
-def test_every_kernel_of_a_model_is_kept_on_disk(toy_folder):
-    SiglipVisionModel.from_pretrained(toy_folder)(_images())
-    used = [kernel for kernel in KERNELS if sum(kernel.cache_statistics())]
-    assert len(used) > 5
-    for kernel in used:
-        assert type(kernel.dispatcher._cache).__name__ == "KernelCache", kernel

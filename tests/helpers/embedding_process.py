@@ -1,0 +1,49 @@
+"""Python in a process of its own, with a compiled model at hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from helpers.toy_models import TOY
+
+# Begins programs whose first argument is the folder of a model.
+START = """
+import sys, os
+import numpy as np
+from numpy_siglip import SiglipVisionModel
+model = SiglipVisionModel.from_pretrained(sys.argv[1], threads=2)
+size = model.config.image_size
+images = np.random.default_rng(5).uniform(-1, 1, (2, 3, size, size)).astype(np.float32)
+def embed(_=None):
+    return model(images).pooler_output.tobytes()
+"""
+
+
+def run_python(code: str, *arguments, environment: dict[str, str] | None = None, **options):
+    """Run a program, whatever becomes of it."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        **options,
+    )
+
+
+def output_of(code: str, *arguments, **options) -> str:
+    """What a program prints that ``START`` begins, and that must succeed."""
+    result = run_python(START + code, *arguments, **options)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def toy_images(count: int = 2) -> np.ndarray:
+    """Pixel values; two are those that ``START`` draws for the toy model."""
+    size = TOY["image_size"]
+    return np.random.default_rng(5).uniform(-1, 1, (count, 3, size, size)).astype(np.float32)

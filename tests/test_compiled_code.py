@@ -1,0 +1,172 @@
+"""What is compiled is kept on disk, found again and never mistaken; and what runs without a compiler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from helpers.embedding_process import START, output_of, run_python, toy_images
+from helpers.repository import REPOSITORY
+
+from numpy_siglip import SiglipError, SiglipVisionModel
+from numpy_siglip.kernels.machine.compilation import KERNELS
+
+
+def test_a_second_process_compiles_nothing(toy_folder, tmp_path):
+    code = """
+embed()
+from numpy_siglip.kernels.machine.compilation import KERNELS
+print(*(sum(kernel.cache_statistics()[i] for kernel in KERNELS) for i in (0, 1)))
+print("numba.np.linalg" in sys.modules)
+"""
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    read, compiled, loaded = output_of(code, toy_folder, environment=environment).split()
+    assert int(read) == 0
+    assert int(compiled) > 0
+    assert loaded == "True"
+    # Kernels that are called by another one only are part of its code.
+    read_again, compiled_again, loaded = output_of(code, toy_folder, environment=environment).split()
+    assert int(compiled_again) == 0
+    assert 5 < int(read_again) <= int(compiled)
+    assert loaded == "False"  # what only compiling takes costs time and memory
+
+
+def test_processes_that_fill_an_empty_cache_at_once(toy_folder, tmp_path):
+    code = START + "embed(); print(embed() == embed())"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code, toy_folder]
+    processes = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    assert [process.communicate(timeout=300)[0].strip() for process in processes] == ["True"] * 3
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".kernel"]
+
+
+def test_a_damaged_cache_is_compiled_anew(toy_folder, tmp_path):
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    expected = output_of("print(embed().hex())", toy_folder, environment=environment)
+    for number, file in enumerate(tmp_path.rglob("*.kernel")):
+        file.write_bytes(file.read_bytes()[: 100 * number])
+    assert output_of("print(embed().hex())", toy_folder, environment=environment) == expected
+
+
+def test_code_of_another_version_is_not_used_and_removed(toy_folder, tmp_path):
+    """A copy of the package whose source differs in one part of a kernel."""
+    package = _copy_of_the_package(tmp_path)
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+    code = "import numpy_siglip; print(numpy_siglip.__file__, embed().hex())"
+    place, before = output_of(code, toy_folder, environment=environment, cwd=tmp_path).split()
+    assert place.startswith(str(tmp_path))
+    files = set((tmp_path / "cache").rglob("*.kernel"))
+    gelu = package / "kernels" / "rows" / "gelu.py"
+    gelu.write_text(gelu.read_text().replace("CUBIC_TERM = 0.044715", "CUBIC_TERM = 0.05"))
+    after = output_of(code, toy_folder, environment=environment, cwd=tmp_path).split()[1]
+    assert after != before
+    assert not files & set((tmp_path / "cache").rglob("*.kernel"))
+
+
+def _copy_of_the_package(folder: Path) -> Path:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "numpy_siglip", folder / "numpy_siglip", ignore=ignored)
+    shutil.copytree(REPOSITORY / "kernels", folder / "numpy_siglip" / "kernels", ignore=ignored)
+    return folder / "numpy_siglip"
+
+
+def test_no_place_for_compiled_code(toy_folder, tmp_path):
+    """As in a read-only package with a read-only home: it runs, and says so in one line.
+
+    Permissions mean nothing to root, as whom containers run tests; files where folders would have to be
+    stop root too.
+    """
+    package = _copy_of_the_package(tmp_path)
+    for file in (package / "kernels").rglob("__init__.py"):
+        file.with_name("__pycache__").write_text("in the way")
+    (tmp_path / "home").write_text("in the way")
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
+    environment |= {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": str(tmp_path / "home" / "cache"),
+    }
+    code = START + "embed(); import numpy_siglip; print(numpy_siglip.__file__, embed() == embed())"
+    result = subprocess.run(
+        [sys.executable, "-c", code, toy_folder],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    place, same = result.stdout.split()
+    assert place.startswith(str(tmp_path))
+    assert same == "True"
+    lines = [line for line in result.stderr.splitlines() if "compiled kernels cannot be kept" in line]
+    assert len(lines) == 1, result.stderr
+    assert "NUMBA_CACHE_DIR" in lines[0]
+
+
+def test_a_cache_folder_that_fills_up_or_closes_later(toy_folder, tmp_path):
+    """Found writable when a kernel is first used, not when its code is written."""
+    code = """
+from numpy_siglip.kernels.machine import compilation
+from pathlib import Path
+def full(self, data):
+    raise OSError(28, "No space left on device")
+Path.write_bytes = full
+print(embed() == embed())
+"""
+    result = run_python(START + code, toy_folder, environment={"NUMBA_CACHE_DIR": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "True"
+    assert result.stderr.count("No space left on device") == 1
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".kernel"]
+
+
+def test_without_jit(toy_folder):
+    """Plain Python gives the same numbers, up to roundings."""
+    code = """
+import numba
+assert numba.config.DISABLE_JIT
+outputs = model(images), model(images, output_attentions=True)  # all layers in one call, and layer by layer
+np.save(sys.argv[2], [output.pooler_output for output in outputs])
+"""
+    output = toy_folder.parent / "without_jit.npy"
+    output_of(code, toy_folder, output, environment={"NUMBA_DISABLE_JIT": "1"})
+    expected = SiglipVisionModel.from_pretrained(toy_folder)(toy_images()).pooler_output
+    for pooled in np.load(output):
+        np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_numpy_backend_needs_no_numba(toy_folder):
+    code = """
+import sys
+sys.modules["numba"] = sys.modules["llvmlite"] = None  # as if they were not installed
+import numpy as np
+from numpy_siglip import SiglipError, SiglipVisionModel
+model = SiglipVisionModel.from_pretrained(sys.argv[1], backend="numpy")
+model(np.zeros((1, 3, 44, 44), np.float32))
+try:
+    SiglipVisionModel.from_pretrained(sys.argv[1])
+except SiglipError as error:
+    print(error)
+"""
+    result = run_python(code, toy_folder)
+    assert result.returncode == 0, result.stderr
+    assert "pip install numba" in result.stdout
+    assert 'backend="numpy"' in result.stdout
+    assert issubclass(SiglipError, ValueError)
+
+
+def test_every_kernel_of_a_model_is_kept_on_disk(toy_folder):
+    SiglipVisionModel.from_pretrained(toy_folder)(toy_images())
+    used = [kernel for kernel in KERNELS if sum(kernel.cache_statistics())]
+    assert len(used) > 5
+    for kernel in used:
+        assert type(kernel.dispatcher._cache).__name__ == "KernelCache", kernel
