@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from .npz_file import unpack_member
+from .npz_file import PackedMember, unpack_member
 
 SCALE_SUFFIX = "_scale"
 """Behind the name of a quantised tensor: the scale of each of its rows."""
@@ -35,7 +35,7 @@ class TensorEntry:
     offset: int
     """Of its first byte from the start of the file, or of the unpacked member."""
     num_bytes: int
-    packed_in: str = ""
+    packed_in: PackedMember | None = None
     """Member of an archive that has to be unpacked before any of it can be read."""
 
     def rows(self, start: int, stop: int) -> TensorEntry:
@@ -207,7 +207,8 @@ class Checkpoint(Mapping[str, TensorEntry]):
     def stored_entry(self, entry: TensorEntry) -> np.ndarray:
         """Do as `stored` for a tensor or rows of one."""
         dtype = entry.numpy_dtype
-        memory: Any = self._unpack(entry) if entry.packed_in else self._map(entry.file)
+        packed_in = entry.packed_in
+        memory: Any = self._unpack(entry, packed_in) if packed_in else self._map(entry.file)
         flat = np.frombuffer(memory, dtype, count=entry.num_elements, offset=entry.offset)
         return flat.reshape(entry.shape)
 
@@ -227,10 +228,11 @@ class Checkpoint(Mapping[str, TensorEntry]):
             self._identities[file] = _identity(file)
         return self._maps[file]
 
-    def _unpack(self, entry: TensorEntry) -> bytes:
-        if entry.packed_in not in self._unpacked:
-            self._unpacked[entry.packed_in] = unpack_member(entry.file, entry.packed_in)
-        return self._unpacked[entry.packed_in]
+    def _unpack(self, entry: TensorEntry, packed_in: PackedMember) -> bytes:
+        name = packed_in.info.filename
+        if name not in self._unpacked:
+            self._unpacked[name] = unpack_member(entry.file, packed_in)
+        return self._unpacked[name]
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

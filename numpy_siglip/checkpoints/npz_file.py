@@ -24,6 +24,15 @@ from ..errors import CheckpointError
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then lengths of name and of extra fields
 
 
+class PackedMember(NamedTuple):
+    """A member that has to be unpacked, found without the directory of the archive."""
+
+    info: zipfile.ZipInfo
+    """As the directory has it"""
+    offset: int
+    """Of its first byte, packed, from the start of the archive"""
+
+
 class NpzMember(NamedTuple):
     """One array of an archive."""
 
@@ -34,8 +43,8 @@ class NpzMember(NamedTuple):
     offset: int
     """Of its first byte from the start of the archive, or of the unpacked array"""
     num_bytes: int
-    packed_in: str
-    """Name to give to `unpack_member`, empty if the numbers lie in the archive as they are"""
+    packed_in: PackedMember | None
+    """What to give to `unpack_member`; None if the numbers lie in the archive as they are"""
 
 
 def npz_members(file: Path) -> list[NpzMember]:
@@ -67,8 +76,8 @@ def npz_members(file: Path) -> list[NpzMember]:
         ) from cause
 
 
-def unpack_member(file: Path, name: str) -> bytes:
-    r"""The numbers of one array in C order.
+def unpack_member(file: Path, packed: PackedMember) -> bytes:
+    r"""The numbers of one array in C order. The directory of the archive is not read again.
 
     Raises
     ------
@@ -84,12 +93,16 @@ def unpack_member(file: Path, name: str) -> bytes:
     b'\x00\x01\x02'
     """
     try:
-        with zipfile.ZipFile(file) as archive, archive.open(name) as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
-            stream.read()  # to its end, where the checksum is compared
-            return array.tobytes()
+        with file.open("rb") as stream:
+            stream.seek(packed.offset)
+            with zipfile.ZipExtFile(stream, "r", packed.info) as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
+                member.read()  # to its end, where the checksum is compared
+                return array.tobytes()
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as cause:
-        raise CheckpointError(f"{file}: {name} cannot be unpacked ({cause}); fetch the file again") from cause
+        raise CheckpointError(
+            f"{file}: {packed.info.filename} cannot be unpacked ({cause}); fetch the file again"
+        ) from cause
 
 
 def _members(file: Path, stream: IO[bytes], archive: zipfile.ZipFile, file_size: int) -> Iterator[NpzMember]:
@@ -108,12 +121,14 @@ def _members(file: Path, stream: IO[bytes], archive: zipfile.ZipFile, file_size:
             )
         num_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         in_order = not fortran or len(shape) < 2
+        begin = _data_offset(stream, info.header_offset)
+        packed_in = None
         if info.compress_type == zipfile.ZIP_STORED and in_order:
-            offset, packed_in = _data_offset(stream, info.header_offset) + header_bytes, ""
+            offset = begin + header_bytes
             if offset + num_bytes > file_size or header_bytes + num_bytes > info.file_size:
                 raise ValueError(f"{name} is longer than its place in the file")
         else:
-            offset, packed_in = 0, info.filename
+            offset, packed_in = 0, PackedMember(info, begin)
         yield NpzMember(name, _dtype_name(dtype), shape, offset, num_bytes, packed_in)
 
 

@@ -182,9 +182,9 @@ class ModelFiles:
 
     def _inferred_config(self) -> Said:
         heads = self.tensors.num_heads if isinstance(self.tensors, LayoutView) else {}
-        file = file_of(self.tensors)
+        file, towers = file_of(self.tensors), self._settings.towers
         try:
-            values, notes = infer_config(self.tensors, self._settings.towers, heads)
+            values, notes = infer_config(self.tensors, towers, heads)
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
         return Said(file, values, tuple(notes))
@@ -209,7 +209,7 @@ def open_model(model: str | Path | ModelFiles, revision: str | None = None) -> M
     Raises
     ------
     CheckpointError
-        If nothing is there; see `locate_model`.
+        If nothing is there (see `locate_model`), or another revision is asked of an open model.
 
     Examples
     --------
@@ -218,6 +218,8 @@ def open_model(model: str | Path | ModelFiles, revision: str | None = None) -> M
     ('config.json', True)
     """
     if isinstance(model, ModelFiles):
+        if revision is not None:
+            raise CheckpointError(f"{model}: is open already; leave {revision!r} out")
         return model
     return ModelFiles(locate_model(model, revision), str(model))
 
