@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import transformers
 from helpers.layout_writers import flax_tensors, open_clip_tensors, save_npz, timm_tensors
 from helpers.published_model import HEADS_OF_BOTH, TEXT_HEADS, assert_same_outputs, save
 from helpers.toy_models import TOY
 
-from numpy_siglip import Embedder, SiglipConfig, SiglipVisionConfig, SiglipVisionModel
+from numpy_siglip import (
+    PUBLISHED_CHECKPOINTS,
+    ConfigError,
+    Embedder,
+    SiglipConfig,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
 from numpy_siglip.checkpoints.description.model_files import open_model
+from numpy_siglip.checkpoints.description.preprocessing import (
+    RESAMPLE_OF_TYPES,
+    SHAPES_OF_SECOND,
+    infer_preprocessing,
+)
+from numpy_siglip.commands.command_line import main
 from numpy_siglip.tools.inspection import format_report, inspect_model
 from numpy_siglip.tools.validate.validation import validate_model
 
@@ -171,3 +186,110 @@ def test_published_twins(repository, same):
     pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, side, side)).astype(np.float32)
     first, second = (model(pixels).pooler_output for model in models)
     np.testing.assert_array_equal(first, second)
+
+
+def _without_preprocessing(folder, target):
+    return shutil.copytree(folder, target, ignore=shutil.ignore_patterns("preprocessor_config.json"))
+
+
+@pytest.mark.parametrize("kind", ["pair", "naflex_pair"])
+def test_a_folder_of_transformers_without_preprocessing_gets_that_of_its_family(
+    kind, pair_folder, naflex_pair_folder, photos, tmp_path
+):
+    whole = {"pair": pair_folder, "naflex_pair": naflex_pair_folder}[kind]
+    folder = _without_preprocessing(whole, tmp_path / "m")
+    files = open_model(folder)
+    family = "SigLIP: resample 3 (bicubic)" if kind == "pair" else "SigLIP 2: resample 2 (bilinear)"
+    assert files.inferred == (f"preprocessing of {family}, image_mean and image_std 0.5",)
+    expected, actual = Embedder.from_pretrained(whole), Embedder.from_pretrained(files)
+    np.testing.assert_array_equal(
+        actual.embed_inputs(actual.processor(photos)),
+        expected.embed_inputs(
+            expected.processor(photos, **({"max_num_patches": 256} if kind == "naflex_pair" else {}))
+        ),
+    )
+    assert list(inspect_model(folder)["inferred"]) == list(files.inferred)
+    assert f"  preprocessing of {family}" in format_report(inspect_model(folder))
+
+
+def test_the_command_line_says_in_one_line_what_was_inferred(pair_folder, photos, tmp_path, capfd):
+    folder = _without_preprocessing(pair_folder, tmp_path / "m")
+    arguments = ["embed", str(photos[0]), "--model", str(folder), "--output", str(tmp_path / "a.npy")]
+    assert main(arguments) == 0
+    line = "numpy-siglip: inferred, since no file says it: preprocessing of SigLIP: resample 3 (bicubic), "
+    assert [told for told in capfd.readouterr().err.splitlines() if "inferred" in told] == [
+        f"{line}image_mean and image_std 0.5"
+    ]
+    assert main([*arguments, "--quiet"]) == 0
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("preprocessor_config.json", "{", "not valid JSON"),
+        ("preprocessor_config.json", "[1]", "holds a list"),
+        ("processor_config.json", '{"image_processor": []}', "holds no image_processor"),
+        ("processor_config.json", '{"image_processor": "x"}', "holds no image_processor"),
+        ("processor_config.json", '{"image_processor": {"size": "large"}}', "size is 'large'"),
+    ],
+)
+def test_damaged_preprocessing_is_not_replaced_by_the_familys(file, content, message, pair_folder, tmp_path):
+    folder = _without_preprocessing(pair_folder, tmp_path / "m")
+    (folder / file).write_text(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        Embedder.from_pretrained(folder)
+    assert str(caught.value).startswith(str(folder / file))
+
+
+def test_a_processor_file_of_a_tokenizer_alone_says_nothing_of_images(pair_folder, tmp_path):
+    folder = _without_preprocessing(pair_folder, tmp_path / "m")
+    (folder / "processor_config.json").write_text('{"processor_class": "SiglipProcessor"}')
+    assert "preprocessing of SigLIP" in open_model(folder).inferred[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "names", "resample"),
+    [
+        ({"model_type": "siglip", "text_config": {"vocab_size": 32000}}, "", 3),
+        ({"model_type": "siglip", "text_config": {"vocab_size": 256000}}, "", 2),
+        ({"model_type": "siglip2"}, "", 2),
+        ({"model_type": "siglip2_vision_model"}, "", 2),
+        ({"model_type": "siglip_vision_model"}, "google/siglip2-base-patch16-224", 2),
+        (
+            {"model_type": "siglip_vision_model", "hidden_size": 1536, "patch_size": 16, "image_size": 384},
+            "",
+            2,
+        ),
+        (
+            {"model_type": "siglip_vision_model", "hidden_size": 768, "patch_size": 16, "image_size": 384},
+            "",
+            3,
+        ),
+        ({"model_type": "gemma3", "vision_config": {"hidden_size": 1152}}, "", 2),
+        ({"model_type": "smolvlm", "vision_config": {"hidden_size": 1152}}, "", 1),
+        ({"model_type": "paligemma", "vision_config": {"hidden_size": 1152}}, "", 3),
+        ({"vision_config": []}, "", 3),  # what is no mapping is told by who reads it
+    ],
+)
+def test_the_family_is_told_by_type_vocabulary_names_and_shape(config, names, resample):
+    assert infer_preprocessing(config, {}, names)[0]["resample"] == resample
+
+
+def test_shapes_of_siglip_2_alone_are_those_that_were_published():
+    shapes = {}
+    for checkpoint in PUBLISHED_CHECKPOINTS:
+        config = checkpoint.config
+        if isinstance(config, SiglipVisionConfig):
+            shape = (config.hidden_size, config.patch_size, config.image_size)
+            shapes.setdefault(shape, set()).add(checkpoint.family)
+    assert {shape for shape, families in shapes.items() if families == {"SigLIP 2"}} == SHAPES_OF_SECOND
+
+
+@pytest.mark.parametrize("model_type", sorted(RESAMPLE_OF_TYPES))
+def test_larger_models_resize_as_their_processors_in_transformers_do(model_type):
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+
+    processor = getattr(transformers, IMAGE_PROCESSOR_MAPPING_NAMES[model_type]["pil"])
+    assert int(processor.resample) == RESAMPLE_OF_TYPES[model_type]
+    assert processor.image_mean == processor.image_std == [0.5, 0.5, 0.5]
