@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy_contestants import CONTESTANTS, Contestant
-from machine import describe_machine, short_name
-from report import accuracy_tables
-from result_files import write_results
-from worker_process import ContestantError, WorkerProcess
 
 import numpy_siglip
+from contestants.accuracy_contestants import CONTESTANTS, Contestant
+from measuring.machine import describe_machine, short_name
+from measuring.result_files import RESULTS, write_results
+from measuring.worker_process import ContestantError, WorkerProcess
 from numpy_siglip.commands.arguments import positive_number
 from numpy_siglip.kernels.machine.threads import available_threads
+from reporting.tables import accuracy_tables
 
 SHIPPED = Path(numpy_siglip.__file__).parent / "emoji"
-_WORKER = Path(__file__).parent / "accuracy_contestants.py"
+_WORKER = Path(__file__).parent / "contestants" / "accuracy_contestants.py"
 
 Embeddings = tuple[np.ndarray, np.ndarray]
 """Of pictures and of labels"""
@@ -189,8 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, default=SHIPPED, help="folder; default: the shipped model")
     parser.add_argument("--threads", type=int, default=available_threads(), help="default: %(default)s")
     parser.add_argument("--rounds", type=positive_number, default=5, help="turns of each (5)")
-    results = Path(__file__).parent / "results"
-    parser.add_argument("--output", type=Path, default=results, help="folder; default: benchmarks/results")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
     return parser
 
 

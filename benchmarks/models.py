@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,24 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contestant import ContestantError
-from machine import describe_machine, short_name
-from measurement import measure_speed, measure_start_up, start_once
-from random_checkpoint import find_configuration, random_pixels, write_random_checkpoint
-from report import models_tables
-from result_files import anonymous, counted, write_results
-from runners import ONNX_FILE, RUNNERS, Ours
-from worker import pixels_file
 
+from contestants.field import FIELD
+from contestants.random_checkpoint import find_configuration, random_pixels, write_random_checkpoint
+from contestants.runners import ONNX_FILE, RUNNERS, Ours
+from contestants.worker import pixels_file
+from measuring.machine import describe_machine, short_name
+from measuring.measurement import measure_speed, measure_start_up, start_once
+from measuring.result_files import RESULTS, anonymous, counted, write_results
+from measuring.worker_process import ContestantError, run_script
 from numpy_siglip.common.atomic_write import check_writable
 from numpy_siglip.kernels.machine.threads import available_threads
 from numpy_siglip.tools.vision_cost import total_cost, vision_costs
+from reporting.tables import models_tables
 
 MODELS = ("base-patch16-224", "base-patch16-384", "base-patch16-512", "so400m-patch14-384")
 BATCHES = (1, 8)
 _ALONE = ("so400m-patch14-384",)
 """Measured with one image unless batches are named: with eight, a single round takes minutes."""
-_EXPORT = Path(__file__).parent / "export_onnx.py"
+_EXPORT = Path(__file__).parent / "contestants" / "export_onnx.py"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
 
     print(f"\n{models_tables(results)}\n\nwritten to {output}")
     try:
-        from plot import plot_models
+        from reporting.plots import plot_models
     except ImportError as error:
         print(f"no plot: pip install {error.name}")
     else:
@@ -125,11 +125,11 @@ def _measure_model(
     if results["cold_cache"] is None:
         _say(f"{model}: starting once with an empty cache of compiled code")
         with tempfile.TemporaryDirectory(prefix="empty-cache-", dir=folder) as cache:
-            start = start_once(Ours.name, folder, options.threads, {"NUMBA_CACHE_DIR": cache})
+            start = start_once(FIELD, Ours.name, folder, options.threads, {"NUMBA_CACHE_DIR": cache})
         results["cold_cache"] = {"model": model, **start}
 
     _say(f"{model}: starting each contestant {options.starts} times")
-    start_up = measure_start_up(names, folder, options.threads, options.starts, _say)
+    start_up = measure_start_up(FIELD, names, folder, options.threads, options.starts, _say)
     results["start_up"].append(
         anonymous({"model": model, **start_up, "failed": {**failed, **start_up["failed"]}})
     )
@@ -139,6 +139,7 @@ def _measure_model(
     for batch in _batches(options, model):
         _say(f"{model}: {counted(batch, 'image')}, {options.rounds} rounds")
         speed = measure_speed(
+            FIELD,
             [name for name in names if name not in start_up["failed"]],
             folder,
             batch,
@@ -172,8 +173,7 @@ def _present(names: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 def _export(folder: Path, model: str) -> str:
     """Write the ONNX file; the reason if that fails."""
     _say(f"{model}: exporting {ONNX_FILE}")
-    command = [sys.executable, str(_EXPORT), str(folder)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = run_script(_EXPORT, str(folder), capture_output=True, check=False)
     if process.returncode == 0:
         return ""
     reason = "the export to ONNX failed: " + (process.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -225,8 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--starts", type=count, help="starts of each contestant; default: 5")
     parser.add_argument("--threads", type=count, default=available_threads(), help="default: %(default)s")
-    results = Path(__file__).parent / "results"
-    parser.add_argument("--output", type=Path, default=results, help="folder; default: benchmarks/results")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
     return parser
 
 

@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe_machine, short_name
-from report import operations_table, operations_tables
-from result_files import RESULTS, write_results
-from worker_process import WorkerProcess
 
+from measuring.machine import describe_machine, short_name
+from measuring.result_files import RESULTS, write_results
+from measuring.worker_process import WorkerProcess
 from numpy_siglip.kernels.catalogue.registry import OPS, Op
 from numpy_siglip.kernels.machine.threads import available_threads
+from reporting.tables import operations_table, operations_tables
 
 DEFAULT_ROUNDS = 7
 TOLERANCE = 1e-5
@@ -60,7 +60,7 @@ def measure(op: Op, name: str, workers: Mapping[str, WorkerProcess], rounds: int
     Returns
     -------
     dict
-        As `report.operations_table` reads it: seconds and peaks of each round, and what follows from them.
+        As `operations_table` reads it: seconds and peaks of each round, and what follows from them.
     """
     cost = op.cost(**op.model_shapes[name])
     memory_bound = cost.flops < _MEMORY_BOUND_INTENSITY * cost.bytes
@@ -153,7 +153,7 @@ def main() -> int:
 def _worker(kind: str, threads: int) -> WorkerProcess:
     # What a BLAS library takes for the number of its threads has to be set before it is loaded.
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    script = Path(__file__).parent / "operation_worker.py"
+    script = Path(__file__).parent / "contestants" / "operation_worker.py"
     return WorkerProcess(script, [kind, str(threads)], dict.fromkeys(names, str(threads)))
 
 

@@ -21,22 +21,24 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from contestant import Contestant, ContestantError
-from integer_peak import measure_integer_products
-from machine import describe_machine, short_name
-from quantized_runners import ALL_RUNNERS, CALIBRATION_FILE, QUANTIZED, OursInInt8
-from random_checkpoint import find_configuration, write_random_checkpoint
-from ratios import median_ratio, median_ratio_to_best
-from report import quantized_tables
-from result_files import write_results
-from runners import Ours
-from worker import pixels_file
 
+from contestants.field import start
+from contestants.quantized_runners import ALL_RUNNERS, CALIBRATION_FILE, QUANTIZED, OursInInt8
+from contestants.random_checkpoint import find_configuration, write_random_checkpoint
+from contestants.runners import Ours
+from contestants.worker import pixels_file
+from measuring.contestant import Contestant
+from measuring.integer_peak import measure_integer_products
+from measuring.machine import describe_machine, short_name
+from measuring.ratios import median_ratio, median_ratio_to_best
+from measuring.result_files import RESULTS, write_results
+from measuring.worker_process import ContestantError, run_script
 from numpy_siglip import SiglipImageProcessor
 from numpy_siglip.kernels.machine.threads import available_threads
 from numpy_siglip.tools.quantize.calibration import drawn_images
+from reporting.tables import quantized_tables
 
-_HERE = Path(__file__).parent
+_SCRIPTS = Path(__file__).parent / "contestants"
 _PAUSE = 0.1
 _CALIBRATION_SEED, _SEED = 0, 1
 
@@ -82,7 +84,7 @@ def _prepare(folder: Path, model: str) -> None:
         np.save(pixels_file(folder, batch), processor(images=drawn_images(batch, _SEED)).pixel_values)
     np.save(folder / CALIBRATION_FILE, processor(images=drawn_images(16, _CALIBRATION_SEED)).pixel_values)
     for script in ("export_onnx.py", "quantized_runners.py"):
-        subprocess.run([sys.executable, str(_HERE / script), str(folder)], check=True, stdout=sys.stderr)
+        run_script(_SCRIPTS / script, str(folder), check=True, stdout=sys.stderr)
 
 
 def _measure(names: list[str], folder: Path, batch: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def _measure(names: list[str], folder: Path, batch: int, options: argparse.Names
         running: dict[str, Contestant] = {}
         outputs: dict[str, np.ndarray] = {}
         for name in names:
-            contestant = stack.enter_context(Contestant(name, folder, batch, options.threads))
+            contestant = stack.enter_context(start(name, folder, batch, options.threads))
             contestant.loaded()
             outputs[name] = contestant.embed()["pooler_output"]
             contestant.time(2)
@@ -143,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=15, help="rounds of turns; default: %(default)s")
     parser.add_argument("--calls", type=int, default=5, help="calls of a turn; default: %(default)s")
     parser.add_argument("--threads", type=int, default=available_threads(), help="default: %(default)s")
-    parser.add_argument("--output", type=Path, default=_HERE / "results", help="folder of results")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of results")
     return parser
 
 

@@ -1,86 +1,29 @@
-"""The benchmarks measure what they say, tell right from wrong, and show what they found."""
+"""The benchmarks measure what they say, and tell right from wrong."""
 
 from __future__ import annotations
 
-import copy
 import doctest
 import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import accuracy
+import models
 import numpy as np
 import pytest
 from helpers.repository import REPOSITORY
 
-BENCHMARKS = REPOSITORY / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))  # the benchmarks are scripts, and find one another as scripts do
+from contestants.field import FIELD, start
+from contestants.random_checkpoint import TOY, random_pixels, write_random_checkpoint
+from contestants.runners import ONNX_FILE, RUNNERS
+from contestants.worker import pixels_file
+from measuring import measurement
+from measuring.ratios import median_ratio, median_ratio_to_best, relative_difference
+from measuring.result_files import newest_results
+from measuring.worker_process import ContestantError, run_script
+from numpy_siglip import SiglipVisionModel
 
-import accuracy  # noqa: E402
-import contestant  # noqa: E402
-import measurement  # noqa: E402
-import models  # noqa: E402
-import report  # noqa: E402
-from random_checkpoint import TOY, random_pixels, write_random_checkpoint  # noqa: E402
-from ratios import median_ratio, median_ratio_to_best, relative_difference  # noqa: E402
-from result_files import newest_results, write_results  # noqa: E402
-from runners import ONNX_FILE, RUNNERS  # noqa: E402
-from worker import pixels_file  # noqa: E402
-
-from numpy_siglip import SiglipVisionModel  # noqa: E402
-
-RESULTS = {
-    "benchmark": "models",
-    "date": "2026-01-02T03:04:05+00:00",
-    "commit": "0123456789ab",
-    "modified": False,
-    "machine": {"processor": "Abacus 3000", "cores": 2, "memory": 16 * 2**30, "system": "Linux 6.1"},
-    "versions": {"python": "3.12.1", "numpy": "2.4.0", "torch": "2.13.0"},
-    "quick": False,
-    "complete": True,
-    "threads": 2,
-    "cold_cache": {"model": "base", "start_up_seconds": 21.4},
-    "start_up": [
-        {
-            "model": "base",
-            "contestants": {
-                "torch": {
-                    "start_up_seconds": 3.0,
-                    "import_seconds": 2.0,
-                    "load_seconds": 0.5,
-                    "first_embedding_seconds": 0.25,
-                    "peak_memory": 700 * 2**20,
-                }
-            },
-            "failed": {},
-        }
-    ],
-    "speed": [
-        {
-            "model": "base",
-            "batch": batch,
-            "ratio_to_best_peer": 0.75,
-            "contestants": {
-                "numpy_siglip": {
-                    "median_seconds": 0.123456,
-                    "ratio": None,
-                    "correct": True,
-                    "peak_memory": 400 * 2**20,
-                },
-                "torch": {"median_seconds": 0.2, "ratio": 0.75, "correct": True, "peak_memory": 750 * 2**20},
-                "onnxruntime": {
-                    "median_seconds": 0.1,
-                    "ratio": 1.25,
-                    "correct": False,
-                    "peak_memory": 500 * 2**20,
-                },
-            },
-            "failed": {"openvino": "exit status 1"},
-        }
-        for batch in (1, 8)
-    ],
-}
+EXPORT = REPOSITORY / "benchmarks" / "contestants" / "export_onnx.py"
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +38,7 @@ def random_folder(tmp_path_factory) -> Path:
 
 def _speed(names, folder, **changes):
     options = {"batch": 2, "threads": 1, "flops": 10**6, "rounds": 2, "budget": 60.0, "report": print}
-    return measurement.measure_speed(names, folder, **{**options, **changes})
+    return measurement.measure_speed(FIELD, names, folder, **{**options, **changes})
 
 
 # ------------------------------------------------------------------------------ checkpoints and workers
@@ -143,7 +86,7 @@ def test_contestants_agree_and_are_timed(random_folder, capsys):
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_runtimes_that_read_onnx_agree(name, random_folder):
     if not (random_folder / ONNX_FILE).exists():
-        subprocess.run([sys.executable, BENCHMARKS / "export_onnx.py", random_folder], check=True)
+        run_script(EXPORT, str(random_folder), check=True)
     for batch in (1, 2):
         results = _speed(["numpy", name], random_folder, batch=batch, rounds=1)
         assert results["failed"] == {}
@@ -158,24 +101,25 @@ def test_a_wrong_output_is_reported(random_folder, monkeypatch, capsys):
 
 
 def test_a_contestant_that_dies_is_left_out_with_its_last_words(tmp_path, random_folder, capsys):
-    results = measurement.measure_start_up(["numpy"], tmp_path / "nothing", 1, 1, print)
+    results = measurement.measure_start_up(FIELD, ["numpy"], tmp_path / "nothing", 1, 1, print)
     assert results["contestants"] == {}
     assert "exit status 1" in results["failed"]["numpy"]
     assert "nothing" in results["failed"]["numpy"]
     assert "numpy failed to start: exit status 1" in capsys.readouterr().out
     with (
-        contestant.Contestant("numpy", random_folder, 1, 1, timeout=0.001) as silent,
-        pytest.raises(contestant.ContestantError, match="no answer in 0 s"),
+        start("numpy", random_folder, 1, 1, timeout=0.001) as silent,
+        pytest.raises(ContestantError, match="no answer in 0 s"),
     ):
         silent.loaded()
 
 
 def test_start_up_has_its_parts(random_folder):
-    (start,) = measurement.measure_start_up(["numpy"], random_folder, 1, 2, print)["contestants"].values()
-    parts = start["import_seconds"] + start["load_seconds"] + start["first_embedding_seconds"]
-    assert 0 < parts < start["start_up_seconds"] == pytest.approx(np.median(start["seconds"]))
-    assert len(start["seconds"]) == 2
-    assert start["peak_memory"] > 10 * 2**20
+    results = measurement.measure_start_up(FIELD, ["numpy"], random_folder, 1, 2, print)
+    (row,) = results["contestants"].values()
+    parts = row["import_seconds"] + row["load_seconds"] + row["first_embedding_seconds"]
+    assert 0 < parts < row["start_up_seconds"] == pytest.approx(np.median(row["seconds"]))
+    assert len(row["seconds"]) == 2
+    assert row["peak_memory"] > 10 * 2**20
 
 
 # ------------------------------------------------------------------------------------------- arithmetic
@@ -193,7 +137,7 @@ def test_ratios_are_taken_within_rounds():
 
 def test_our_own_backends_are_no_peers():
     times = {"numpy_siglip": [2.0], "numpy": [1.0], "torch": [4.0], "onnxruntime": [8.0]}
-    results = measurement._evaluate(times, 10**9)
+    results = measurement._evaluate(FIELD, times, 10**9)
     assert results["ratio_to_best_peer"] == 0.5
     assert results["contestants"]["numpy"]["ratio"] == 2.0
     assert results["contestants"]["torch"]["gflops_per_second"] == 0.25
@@ -210,31 +154,7 @@ def test_each_contestant_begins_a_round():
     assert rounds == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
 
 
-# --------------------------------------------------------------------------------------------- reports
-
-TABLES = """\
-Measured on 2026-01-02, commit 0123456789ab: Abacus 3000, 2 cores, 2 threads each, float32, 16 GB of memory; \
-Linux 6.1, Python 3.12.1, numpy 2.4.0, torch 2.13.0.
-
-Milliseconds for one image, median over the rounds; in brackets the time of numpy_siglip divided by theirs, \
-median of the ratios within each round: below 1, numpy_siglip is faster. The best peer is whoever else was \
-fastest in the round.
-
-| model | images | numpy_siglip | torch | onnxruntime | OpenVINO | ours / best peer |
-|---|--:|--:|--:|--:|--:|--:|
-| base | 1 | 123.5 | 200.0 (0.75) | wrong | failed | **0.75** |
-| base | 8 | 123.5 | 200.0 (0.75) | wrong | failed | **0.75** |
-
-| model | contestant | start to first embedding | import | load | first embedding \
-| peak memory, 1 image | 8 images |
-|---|---|--:|--:|--:|--:|--:|--:|
-| base | torch | 3.00 s | 2.00 s | 0.50 s | 0.25 s | 700 MB | 750 MB |
-
-With an empty cache, numpy_siglip compiles first, once on a machine: 21 s to the first embedding of base."""
-
-
-def test_tables():
-    assert report.models_tables(RESULTS) == TABLES
+# ------------------------------------------------------------------------------------------ accuracy
 
 
 def test_accuracy_counts_ties_and_nan_as_wrong():
@@ -275,45 +195,6 @@ def test_accuracy_is_what_is_published(tmp_path):
     exact, rounded = (next(row for row in measured["contestants"] if row["name"] == name)
                       for name in ("numpy_siglip", "numpy_siglip-int8"))  # fmt: skip
     assert rounded["top1"] > exact["top1"] - 0.005
-
-
-def test_readme_blocks_show_the_newest_complete_results(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "results"
-    folder.mkdir()
-    readme = tmp_path / "README.md"
-    monkeypatch.setattr(report, "README", readme)
-    monkeypatch.setattr(report, "fill_blocks", lambda text, fill=report.fill_blocks: fill(text, folder))
-    readme.write_text("no block")
-    assert report.main(["--check"]) == 2
-    assert "has no block" in capsys.readouterr().err
-    readme.write_text("before\n<!-- benchmark: models -->\nold\n<!-- end -->\nafter\n")
-    assert report.main(["--readme"]) == 2
-    assert "no complete results of models; run python benchmarks/models.py" in capsys.readouterr().err
-
-    newer = {"date": "2026-02-01T00:00:00+00:00", "commit": None}
-    for name, changes in (
-        ("a", {"date": "2025-12-31T00:00:00+00:00"}),
-        ("b", {}),
-        ("c", {**newer, "quick": True}),
-        ("d", {**newer, "complete": False}),
-        ("e", {**newer, "benchmark": "operations"}),
-    ):
-        write_results(folder / f"{name}.json", {**copy.deepcopy(RESULTS), **changes})
-    assert newest_results("models", folder)["date"] == RESULTS["date"]
-    assert report.main(["--check"]) == 1
-    assert report.main(["--readme"]) == 0
-    assert readme.read_text() == f"before\n<!-- benchmark: models -->\n{TABLES}\n<!-- end -->\nafter\n"
-    assert report.main(["--check"]) == 0
-
-    readme.write_text("<!-- benchmark: weather -->\n<!-- end -->")
-    assert report.main(["--check"]) == 2
-    assert "has a block for weather; there are tables of models" in capsys.readouterr().err
-
-
-def test_the_projects_readme_shows_the_newest_results():
-    text = report.README.read_text(encoding="utf-8")
-    if "<!-- benchmark: " in text:
-        assert report.fill_blocks(text) == text, "run python benchmarks/report.py --readme"
 
 
 # ------------------------------------------------------------------------------------------ the command
@@ -358,7 +239,17 @@ def test_bad_options_are_named(option, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["accuracy", "machine", "random_checkpoint", "ratios", "result_files"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accuracy",
+        "contestants.operation_worker",
+        "contestants.random_checkpoint",
+        "measuring.machine",
+        "measuring.ratios",
+        "measuring.result_files",
+    ],
+)
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -188,6 +188,23 @@ def test_configurations_know_checkpoints_only_where_they_are_read_from_one():
             assert one.function == "from_pretrained" or one.for_types_alone, one
 
 
+def test_benchmarks_import_one_way():
+    """Reporting knows what was written of results, and neither who was measured nor how."""
+    allowed = {
+        "measuring": {"measuring"},
+        "contestants": {"contestants", "measuring"},
+        "reporting": {"reporting", "measuring.result_files"},
+    }
+    found = {"measuring": 0, "contestants": 0, "reporting": 0}
+    commands = {file.stem for file in (REPOSITORY / "benchmarks").glob("*.py")}
+    for one in imports_of(REPOSITORY / "benchmarks"):
+        folder, package = one.file.partition("/")[0], one.target.partition(".")[0]
+        if folder in allowed and package in {*allowed, *commands}:
+            assert package in allowed[folder] or one.target in allowed[folder], one
+            found[folder] += 1
+    assert all(found.values())
+
+
 def test_only_those_who_compute_import_kernels():
     computing = ("config/", "weights/", "model/", "embedding/", "tools/", "commands/")
     for one in imports_of(REPOSITORY / "numpy_siglip"):
@@ -208,6 +225,8 @@ def test_folders_have_one_sentence_and_no_code():
     folders = [
         *(REPOSITORY / "kernels").rglob("__init__.py"),
         *(REPOSITORY / "numpy_siglip").rglob("__init__.py"),
+        *(REPOSITORY / "benchmarks").rglob("__init__.py"),
+        *(REPOSITORY / "tests").rglob("__init__.py"),
     ]
     folders.remove(REPOSITORY / "numpy_siglip" / "__init__.py")
     assert len(folders) > 15

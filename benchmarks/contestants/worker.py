@@ -1,9 +1,9 @@
 """One contestant in a process of its own, which does what it is told and sleeps in between.
 
-    python benchmarks/worker.py NAME FOLDER BATCH THREADS
+    worker.py NAME FOLDER BATCH THREADS
 
-It imports, loads, and then reads commands from standard input and answers on standard output, each a line
-of JSON:
+`field` starts it. It imports, loads, and then reads commands from standard input and answers on standard
+output, each a line of JSON:
 
     <- {"import_seconds": 0.4, "load_seconds": 0.2}
     -> {"command": "embed"}
@@ -17,13 +17,13 @@ It ends at the end of its input.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from quantized_runners import ALL_RUNNERS as RUNNERS
+from contestants.quantized_runners import ALL_RUNNERS as RUNNERS
+from measuring.worker_process import answer_channel
 
 
 def serve(name: str, folder: Path, batch: int, threads: int, commands: TextIO, answers: TextIO) -> None:
@@ -68,13 +68,6 @@ def serve(name: str, folder: Path, batch: int, threads: int, commands: TextIO, a
                 runner.embed(pixel_values)
                 times.append(time.perf_counter() - begin)
             answer(seconds=times, peak_memory=peak_memory())
-
-
-def answer_channel() -> TextIO:
-    """Standard output for answers alone: what libraries print goes to standard error from now on."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return channel
 
 
 def pixels_file(folder: Path, batch: int) -> Path:

@@ -16,10 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 TIMEOUT = 900.0
 """Seconds after which an answer is given up on."""
+_BENCHMARKS = Path(__file__).resolve().parents[1]
 _TAIL = 3
 """Lines of a dead worker's standard error that are reported."""
 
@@ -28,6 +29,25 @@ Self = TypeVar("Self", bound="WorkerProcess")
 
 class ContestantError(Exception):
     """A worker ended or fell silent; the message holds its last words."""
+
+
+def run_script(script: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a script of one of these folders to its end; the options are those of `subprocess.run`."""
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(command, text=True, env={**os.environ, **_path()}, **options)
+
+
+def answer_channel() -> TextIO:
+    """In a worker, standard output for answers alone: what libraries print goes to standard error then."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def _path() -> dict[str, str]:
+    """Where a script in a folder of benchmarks finds the other folders: they are not installed."""
+    others = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(_BENCHMARKS), *([others] if others else [])])}
 
 
 class WorkerProcess:
@@ -59,7 +79,7 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **_path()},
             start_new_session=True,  # Ctrl-C is for the parent alone, which then ends its workers
         )
 

@@ -1,6 +1,6 @@
 """One way to compute operations, in a process of its own.
 
-    python benchmarks/operation_worker.py compiled | torch | numpy THREADS
+    operation_worker.py compiled | torch | numpy THREADS
 
 Commands and answers are lines of JSON, as in `worker`:
 
@@ -22,8 +22,8 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 import numpy as np
-from worker import answer_channel
 
+from measuring.worker_process import answer_channel
 from numpy_siglip.kernels.catalogue.registry import OPS
 from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.machine.runtime import Runtime
@@ -51,7 +51,7 @@ def serve(kind: str, threads: int, commands: TextIO, answers: TextIO) -> None:
     peaks: Any = None
     runtime = Runtime(threads)
     if kind == "compiled":
-        from peaks import Peaks
+        from measuring.peaks import Peaks
 
         peaks = Peaks(runtime)
     call: Callable[[], Any] | None = None
@@ -81,7 +81,8 @@ def _prepare(
         return (lambda: op.compiled(runtime, **operands)), error
     if kind == "torch":
         import torch
-        from torch_operations import torch_operation
+
+        from contestants.torch_operations import torch_operation
 
         torch.set_num_threads(runtime.threads)
         return torch_operation(operation, plain), None

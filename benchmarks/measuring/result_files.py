@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy_siglip.common.atomic_write import atomic_write
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 _DIGITS = 6
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from contestant import Contestant, ContestantError
-from ratios import calls_in_a_turn, median_ratio, median_ratio_to_best, relative_difference
-from runners import RUNNERS, Ours
+
+from measuring.contestant import Contestant
+from measuring.ratios import calls_in_a_turn, median_ratio, median_ratio_to_best, relative_difference
+from measuring.worker_process import ContestantError
 
 TOLERANCE = 1e-4
 """Largest difference from the reference, relative to its largest value, that is not called wrong."""
@@ -27,15 +29,30 @@ _PAUSE = 0.1
 Report = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Field:
+    """Who can be measured, by name."""
+
+    start: Callable[..., Contestant]
+    """Of name, folder, batch, threads and, optionally, environment variables."""
+    ours: str
+    """With whom the others are compared."""
+    is_peer: Callable[[str], bool]
+    """Whether a contestant is someone else's."""
+    references: Callable[[], Sequence[str]]
+    """Those that are installed and whose output can be taken for right, the best first."""
+
+
 def measure_start_up(
-    names: Sequence[str], folder: Path, threads: int, repeats: int, report: Report
+    field: Field, names: Sequence[str], folder: Path, threads: int, repeats: int, report: Report
 ) -> dict[str, Any]:
     """Time from the start of a process to its first embedding of one image.
 
     Parameters
     ----------
+    field : Field
     names : sequence of str
-        Keys of ``RUNNERS``.
+        Who of the field.
     folder : Path
         A checkpoint with pixel values for a batch of one.
     threads : int
@@ -57,7 +74,7 @@ def measure_start_up(
                 continue
             time.sleep(_PAUSE)
             try:
-                start = start_once(name, folder, threads)
+                start = start_once(field, name, folder, threads)
             except ContestantError as error:
                 failed[name] = str(error)
                 report(f"{name} failed to start: {error}")
@@ -78,7 +95,7 @@ def measure_start_up(
 
 
 def start_once(
-    name: str, folder: Path, threads: int, environment: dict[str, str] | None = None
+    field: Field, name: str, folder: Path, threads: int, environment: dict[str, str] | None = None
 ) -> dict[str, float]:
     """Start a contestant, let it embed one image, and end it.
 
@@ -87,7 +104,7 @@ def start_once(
     dict of str to float
         Seconds in all, and of its import, loading and first embedding; bytes of peak memory.
     """
-    with Contestant(name, folder, 1, threads, environment) as contestant:
+    with field.start(name, folder, 1, threads, environment) as contestant:
         loaded = contestant.loaded()
         first = contestant.embed()
         return {
@@ -99,6 +116,7 @@ def start_once(
 
 
 def measure_speed(
+    field: Field,
     names: Sequence[str],
     folder: Path,
     batch: int,
@@ -113,8 +131,9 @@ def measure_speed(
 
     Parameters
     ----------
+    field : Field
     names : sequence of str
-        Keys of ``RUNNERS``.
+        Who of the field.
     folder : Path
         A checkpoint with pixel values for this batch.
     batch : int
@@ -147,7 +166,7 @@ def measure_speed(
         fastest = float("inf")
         for name in names:  # one after the other: their load times and warm-up calls must not overlap
             try:
-                contestant = stack.enter_context(Contestant(name, folder, batch, threads))
+                contestant = stack.enter_context(field.start(name, folder, batch, threads))
                 contestant.loaded()
                 first = contestant.embed()
                 outputs[name] = first["pooler_output"]
@@ -158,7 +177,7 @@ def measure_speed(
                 fail(name, error)
         if not running:
             return {"contestants": {}, "ratio_to_best_peer": None, "failed": failed}
-        reference, expected = _reference(outputs, folder, batch, threads)
+        reference, expected = _reference(field, outputs, folder, batch, threads)
         # The first call of a turn is slower than the next, so everyone makes as many.
         calls = calls_in_a_turn(fastest)
 
@@ -184,7 +203,7 @@ def measure_speed(
                 times[name].append(median(turn["seconds"]) / batch)
                 memory[name] = turn["peak_memory"]
 
-    results = _evaluate({name: times[name] for name in running}, flops)
+    results = _evaluate(field, {name: times[name] for name in running}, flops)
     for name, result in results["contestants"].items():
         difference = relative_difference(outputs[name], expected)
         correct = difference <= TOLERANCE
@@ -211,21 +230,22 @@ def _order(names: list[str], number: int) -> list[str]:
 
 
 def _reference(
-    outputs: Mapping[str, np.ndarray], folder: Path, batch: int, threads: int
+    field: Field, outputs: Mapping[str, np.ndarray], folder: Path, batch: int, threads: int
 ) -> tuple[str, np.ndarray]:
-    """The output taken for right: that of transformers, or else of this package's plain references."""
-    for name in ("torch", "numpy"):
+    """The output taken for right: of the best reference that took part, or of the best one there is."""
+    references = field.references()
+    for name in references:
         if name in outputs:
             return name, outputs[name]
-    name = "numpy" if RUNNERS["torch"].missing_packages() else "torch"
-    with Contestant(name, folder, batch, threads) as contestant:
+    name = references[0]
+    with field.start(name, folder, batch, threads) as contestant:
         contestant.loaded()
         return name, contestant.embed()["pooler_output"]
 
 
-def _evaluate(times: Mapping[str, list[float]], flops: int) -> dict[str, Any]:
+def _evaluate(field: Field, times: Mapping[str, list[float]], flops: int) -> dict[str, Any]:
     """What follows from seconds per image, one a round, of every contestant that went all the way."""
-    ours = times.get(Ours.name)
+    ours = times.get(field.ours)
     contestants: dict[str, Any] = {}
     for name, seconds in times.items():
         contestants[name] = {
@@ -234,8 +254,8 @@ def _evaluate(times: Mapping[str, list[float]], flops: int) -> dict[str, Any]:
             "minimum_seconds": min(seconds),
             "images_per_second": 1 / median(seconds),
             "gflops_per_second": flops / median(seconds) / 1e9,
-            "ratio": median_ratio(ours, seconds) if ours and name != Ours.name else None,
+            "ratio": median_ratio(ours, seconds) if ours and name != field.ours else None,
         }
-    peers = {name: seconds for name, seconds in times.items() if RUNNERS[name].is_peer}
+    peers = {name: seconds for name, seconds in times.items() if field.is_peer(name)}
     best = median_ratio_to_best(ours, peers) if ours else None
     return {"contestants": contestants, "ratio_to_best_peer": best}

@@ -1,6 +1,6 @@
 """Who embeds the sample of `accuracy`, and the process each one has of its own.
 
-    python benchmarks/accuracy_contestants.py NAME FOLDER THREADS
+    accuracy_contestants.py NAME FOLDER THREADS
 
 loads a model, and then reads commands from standard input and answers on standard output, each a line of
 JSON:
@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 import numpy as np
-from quantized_runners import OursInInt8
-from runners import Ours, OursInNumpy, Runner, Torch
-from worker import answer_channel
+
+from contestants.quantized_runners import OursInInt8
+from contestants.runners import Ours, OursInNumpy, Runner, Torch
+from measuring.worker_process import answer_channel
 
 BATCH = 64
 

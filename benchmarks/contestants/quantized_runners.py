@@ -1,9 +1,8 @@
 """The contestants in int8, beside the float32 ones of `runners`: the same weights, in integers of 8 bits.
 
 What their authors recommend: onnxruntime quantises activations as they come (`quantize_dynamic`), OpenVINO by
-ranges that NNCF measured on images before. `prepare` writes their files, in a process of its own.
-
-    python benchmarks/quantized_runners.py FOLDER
+ranges that NNCF measured on images before. `prepare` writes their files; `quantized_runners.py FOLDER` does
+so in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runners import ONNX_FILE, RUNNERS, OnnxRuntime, OpenVino, Ours, Runner
+
+from contestants.runners import ONNX_FILE, RUNNERS, OnnxRuntime, OpenVino, Ours, Runner
 
 ONNX_INT8_FILE = "model-int8.onnx"
 OPENVINO_INT8_FILE = "model-int8.xml"

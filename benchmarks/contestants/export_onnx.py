@@ -1,6 +1,6 @@
 """Write transformers' model of a checkpoint as an ONNX file, for the runtimes that read nothing else.
 
-`python benchmarks/export_onnx.py FOLDER` runs in a process of its own, so that the command that measures
+`export_onnx.py FOLDER` runs in a process of its own, so that the command that measures
 never imports torch.
 """
 
@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from runners import ONNX_FILE, OUTPUT, load_transformers
+from contestants.runners import ONNX_FILE, OUTPUT, load_transformers
 
 _OPSET = 20
 """The first in which GELU is one operator, tanh form included; onnxruntime is faster for it."""

@@ -23,7 +23,7 @@ _PACKAGES = (
     "openvino",
 )
 _INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
-_REPOSITORY = Path(__file__).parents[1]
+_REPOSITORY = Path(__file__).parents[2]
 
 
 def describe_machine() -> dict[str, Any]:
