@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..common.progress import with_progress, write_line
 from ..errors import SiglipError
 from .arguments import batch_size
@@ -24,7 +25,13 @@ def add_images(command: argparse.ArgumentParser, *, number: str = "+") -> None:
         metavar="IMAGE",
         help="image files, or folders to search through (links to folders inside them are left alone)",
     )
-    command.add_argument("--batch-size", type=batch_size, default=8, metavar="N", help="images at a time (8)")
+    command.add_argument(
+        "--batch-size",
+        type=batch_size,
+        default=DEFAULT_BATCH_SIZE,
+        metavar="N",
+        help=f"images at a time ({DEFAULT_BATCH_SIZE})",
+    )
     command.add_argument(
         "--apply-exif-orientation",
         action="store_true",

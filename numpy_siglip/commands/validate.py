@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..common.defaults import DEFAULT_TOLERANCE
 from .arguments import Commands, add_backend, add_model
 from .model import open_named_model, tell_inferred
 from .output import SOME_FAILED, SUCCESS, print_result
@@ -15,7 +16,11 @@ def add_to(commands: Commands) -> None:
     command.add_argument("images", nargs="*", metavar="IMAGE", help="image files (default: noise)")
     add_model(command)
     command.add_argument(
-        "--tolerance", type=float, default=1e-4, metavar="T", help="largest relative difference (1e-4)"
+        "--tolerance",
+        type=float,
+        default=DEFAULT_TOLERANCE,
+        metavar="T",
+        help=f"largest relative difference ({DEFAULT_TOLERANCE:g})",
     )
     add_backend(command)
     command.set_defaults(run=run)

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from .checks import check_integer
 
-DEFAULT_BATCH_SIZE = 8
 _LARGEST_BATCH = 2**20
 
 Item = TypeVar("Item")

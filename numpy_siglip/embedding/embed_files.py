@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..common.batches import DEFAULT_BATCH_SIZE
+from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..errors import ImageError
 from .embedder import Embedder
 

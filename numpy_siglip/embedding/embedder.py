@@ -12,7 +12,8 @@ import numpy as np
 from ..checkpoints.bundled import BUNDLED_MODEL
 from ..checkpoints.description.model_files import ModelFiles
 from ..checkpoints.file_names import CONFIG_FILE
-from ..common.batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
+from ..common.batches import check_batch_size, in_batches
+from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..common.progress import with_progress
 from ..config.config_section import ReadableConfig
 from ..config.kinds import AnyTextConfig, AnyVisionConfig

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..checkpoints.description.model_files import ModelFiles
-from ..common.batches import DEFAULT_BATCH_SIZE, check_batch_size, in_batches
+from ..common.batches import check_batch_size, in_batches
+from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..common.progress import with_progress
 from ..config.config_section import ReadableConfig
 from ..config.configuration import SiglipTextConfig

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...checkpoints.description.model_files import ModelFiles
 from ...common.checks import is_finite, shown
+from ...common.defaults import DEFAULT_TOLERANCE
 from ...config.configuration import SiglipConfig
 from ...config.naflex_configuration import Siglip2Config, Siglip2VisionConfig, VisionConfig
 from ...embedding.vision_kinds import VisionFiles, open_vision_model
@@ -31,7 +32,6 @@ from .transformers_peer import (
     whole_peer,
 )
 
-DEFAULT_TOLERANCE = 1e-4
 _SEED = 0
 _TEXTS = 4
 
