@@ -14,7 +14,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from test_imports import CHECKPOINTS, KERNELS, PACKAGE, REPOSITORY, imports_of
+from test_imports import CHECKPOINTS, KERNELS, PACKAGE, imports_of
+
+from helpers.repository import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
 BLOCK = re.compile(
