@@ -96,7 +96,9 @@ def _node_cell(lane: str | None, name: str) -> str:
     return "● " if lane == name else "│ " if lane else "  "
 
 
-def _connection(own: int, ends: Sequence[int], above: Sequence[str | None], below: Sequence[str | None]) -> str:
+def _connection(
+    own: int, ends: Sequence[int], above: Sequence[str | None], below: Sequence[str | None]
+) -> str:
     """The row between two names in which lines branch and join; a line that is only crossed goes over."""
     cells = [0] * (2 * max(len(above), len(below)))
     for lane in range(len(cells) // 2):
@@ -126,7 +128,9 @@ def without_detours(graph: Mapping[str, set[str]]) -> Graph:
         return set().union(*({target} | below(target) for target in graph.get(name, ())))
 
     return {
-        name: {target for target in targets if not any(target in below(other) for other in targets - {target})}
+        name: {
+            target for target in targets if not any(target in below(other) for other in targets - {target})
+        }
         for name, targets in graph.items()
     }
 
@@ -193,4 +197,6 @@ def drawing() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(BLOCK.sub(lambda block: f"{block[1]}{drawing()}{block[2]}", PAGE.read_text("utf-8")), "utf-8")
+    PAGE.write_text(
+        BLOCK.sub(lambda block: f"{block[1]}{drawing()}{block[2]}", PAGE.read_text("utf-8")), "utf-8"
+    )
