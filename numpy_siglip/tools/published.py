@@ -176,7 +176,7 @@ def published_report() -> list[dict[str, Any]]:
 
 
 def published_table() -> str:
-    r"""The table as Markdown, the one that README shows.
+    r"""The table as Markdown, the one in docs/published-checkpoints.md.
 
     Examples
     --------

@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from test_imports import CHECKPOINTS, KERNELS, PACKAGE, imports_of
+from test_imports import CHECKPOINTS, KERNELS, PACKAGE
 
+from helpers.imports import imports_of
 from helpers.repository import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "architecture.md"

@@ -24,7 +24,7 @@ from numpy_siglip import (
 from numpy_siglip.commands.command_line import main
 from numpy_siglip.kernels.products.integer_product import PackedIntegers
 from numpy_siglip.kernels.tiles.packing import PackedLinear
-from numpy_siglip.tools.quantize.quantization import METADATA_KEY, quantize_model
+from numpy_siglip.tools.quantize.quantization import quantize_model
 from numpy_siglip.tools.quantize.sensitivity import scan_sensitivity
 
 WEIGHTS = "model.safetensors"
@@ -175,7 +175,7 @@ def test_a_folder_holds_integers_scales_and_how_it_was_made(pair_folder, quantis
             restored = after[name] * scale[:, None]
             assert np.abs(restored - before[name]).max() <= scale.max() / 2 * 1.001
     with safe_open(quantised_folder / WEIGHTS, "np") as file:
-        made = json.loads(file.metadata()[METADATA_KEY])
+        made = json.loads(file.metadata()["numpy_siglip.quantization"])  # a name in files that exist
     assert made["images"] == 0
     assert len(made["balanced"]) == 3 * TOY["num_hidden_layers"]
     assert (quantised_folder / "preprocessor_config.json").is_file()

@@ -31,7 +31,7 @@ from .balancing import Balance, balance_layer
 from .calibration import Calibration, calibrate, drawn_images
 from .quantization_report import Quantization, measure_accuracy
 
-METADATA_KEY = "numpy_siglip.tools.quantize.quantization"
+METADATA_KEY = "numpy_siglip.quantization"
 _MOST_CALIBRATION_IMAGES = 16
 _MOST_IMAGES = 256
 _MAP_ENDINGS = (
