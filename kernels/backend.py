@@ -27,7 +27,6 @@ from .layers.encoder import PackedEncoder, encoder, encoder_reference, prepare_e
 from .layers.encoder_layer import encoder_layer, encoder_layer_reference
 from .machine.compilation import require_numba
 from .machine.runtime import Runtime
-from .products.integer_product import pack_integers
 from .products.linear import linear, linear_reference, prepare_linear_reference
 from .products.quantized_linear import prepare_quantized_linear_reference
 from .products.similarity import similarity, similarity_reference
@@ -37,6 +36,7 @@ from .rows.layer_norm import layer_norm, layer_norm_reference
 from .rows.mean_pooling import mean_pooling, mean_pooling_reference
 from .rows.quantization import quantize_rows, quantize_rows_reference
 from .rows.sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
+from .tiles.integer_packing import pack_integers
 from .tiles.packing import pack_linear
 
 Attended = tuple[np.ndarray, "np.ndarray | None"]

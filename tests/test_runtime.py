@@ -87,7 +87,7 @@ if __name__ == "__main__":
 def test_models_can_be_sent_to_other_processes(pair_folder, photos):
     """As multiprocessing does with arguments; the copy gives the same bits."""
     embedder = Embedder.from_pretrained(pair_folder, threads=1)
-    images, texts = embedder.embedtoy_images(photos), embedder.embed_texts(["a cat"])
+    images, texts = embedder.embed_images(photos), embedder.embed_texts(["a cat"])
     model, processor = (kind.from_pretrained(pair_folder) for kind in (SiglipModel, SiglipProcessor))
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -151,7 +151,7 @@ print("done")
 def test_a_team_may_be_collected_by_its_own_helper():
     """Garbage is collected wherever Python pleases, also while a helper decides whether to sleep."""
     team = Team(2)
-    team.run(lambda progress, thread: None)
+    team.run(lambda counters, thread: None)
     (helper,) = team._helpers
     with helper._door:
         team.__del__()
@@ -247,8 +247,8 @@ def test_a_team_that_is_busy_lets_the_caller_work_alone():
     team = Team(2)
     calls = []
 
-    def outer(progress, thread):
-        team.run(lambda progress, thread: calls.append(thread))
+    def outer(counters, thread):
+        team.run(lambda counters, thread: calls.append(thread))
 
     team.run(outer)
     assert calls[0] == 0

@@ -25,13 +25,9 @@ from numpy_siglip.kernels.machine.compilation import kernel
 from numpy_siglip.kernels.machine.runtime import NOTHING, Runtime
 from numpy_siglip.kernels.machine.threads import counters_of_a_kernel, finish_task, next_task, wait_for_tasks
 from numpy_siglip.kernels.machine.vector import LANES
-from numpy_siglip.kernels.products.integer_product import (
-    PackedIntegers,
-    multiply_integers,
-    pack_integers,
-    plan_integer_product,
-)
+from numpy_siglip.kernels.products.integer_product import multiply_integers, plan_integer_product
 from numpy_siglip.kernels.products.matrix_product import Plan
+from numpy_siglip.kernels.tiles.integer_packing import PackedIntegers, pack_integers
 from numpy_siglip.kernels.tiles.matrix_tile import close_matrix_unit, open_matrix_unit, uses_matrix_unit
 from numpy_siglip.kernels.tiles.tile import tile_of_this_machine
 
@@ -92,19 +88,21 @@ def _multiply_repeatedly(
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
-    own: np.ndarray,
+    scratch: np.ndarray,
     plan: Plan,
     times: int,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
-) -> None:
+) -> int:
     """One product after the other, as in a layer, where nobody waits for Python."""
-    counters = counters_of_a_kernel(progress[0])
-    for number in range(times):
+    taken = counters_of_a_kernel(counters[0])
+    for _ in range(times):
         multiply_integers(
-            rows_of_words, row_scales, rows, weights, activation, residual, out, own, plan,
-            progress[number * counters :], thread,
+            rows_of_words, row_scales, rows, weights, activation, residual, out, scratch, plan,
+            counters, thread,
         )  # fmt: skip
+        counters = counters[taken:]
+    return counters.size // taken
 
 
 @intrinsic
@@ -125,27 +123,27 @@ def _multiply_matrices(typing_context: Any, iterations: Any) -> Any:
 
 
 @kernel
-def _matrix_loop(tasks: int, iterations: int, progress: np.ndarray, thread: int) -> None:
+def _matrix_loop(tasks: int, iterations: int, counters: np.ndarray, thread: int) -> None:
     open_matrix_unit()
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         _multiply_matrices(iterations)
-        finish_task(progress, 0)
+        finish_task(counters, 0)
     close_matrix_unit()
-    wait_for_tasks(progress, 0, tasks)
+    wait_for_tasks(counters, 0, tasks)
 
 
 @kernel
-def _dot_loop(tasks: int, iterations: int, out: np.ndarray, progress: np.ndarray, thread: int) -> None:
+def _dot_loop(tasks: int, iterations: int, out: np.ndarray, counters: np.ndarray, thread: int) -> None:
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         out[task] = _add_products(iterations)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 def measure_integer_products(threads: int) -> list[dict[str, Any]]:
@@ -187,8 +185,19 @@ def measure_integer_products(threads: int) -> list[dict[str, Any]]:
         plan = plan_integer_product(rows, depth, width, threads)
         packed = runtime.empty(plan.packed_size)  # at a cache line, as in a model
         packed.view(np.uint8)[:] = draw.integers(0, 256, 4 * plan.packed_size)
-        own, out = runtime.empty(threads * plan.tiles_size), runtime.empty(rows * width)
-        operands = (packed, np.ones(rows, np.float32), rows, weights, 0, NOTHING, out, own, plan, _REPEATS)
+        scratch, out = runtime.empty(threads * plan.tiles_size), runtime.empty(rows * width)
+        operands = (
+            packed,
+            np.ones(rows, np.float32),
+            rows,
+            weights,
+            0,
+            NOTHING,
+            out,
+            scratch,
+            plan,
+            _REPEATS,
+        )
         runtime.run(_multiply_repeatedly, *operands, kernels=_REPEATS)
         rounds = []
         for _ in range(_ROUNDS):

@@ -73,27 +73,27 @@ def _multiply_and_add(typing_context: Any, iterations: Any) -> Any:
 
 
 @kernel
-def _fma_loop(tasks: int, iterations: int, out: np.ndarray, progress: np.ndarray, thread: int) -> None:
+def _fma_loop(tasks: int, iterations: int, out: np.ndarray, counters: np.ndarray, thread: int) -> None:
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         out[task] = _multiply_and_add(iterations)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 @kernel
-def _copy_loop(source: np.ndarray, out: np.ndarray, tasks: int, progress: np.ndarray, thread: int) -> None:
+def _copy_loop(source: np.ndarray, out: np.ndarray, tasks: int, counters: np.ndarray, thread: int) -> None:
     size = source.size // tasks
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         for i in range(task * size, (task + 1) * size, LANES):
             store(out, i, load(source, i))
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 class Peaks:

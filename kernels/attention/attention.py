@@ -164,7 +164,7 @@ def attention(
         NOTHING if maps is None else maps.reshape(-1),
         runtime.empty(batch * num_heads * plan.key_size),
         runtime.empty(batch * num_heads * plan.value_size),
-        runtime.empty(runtime.threads * plan.own_size),
+        runtime.empty(runtime.threads * plan.scratch_size),
         plan,
         kernels=2,
     )
@@ -183,20 +183,24 @@ def pack_and_attend(
     maps: np.ndarray,
     packed_keys: np.ndarray,
     packed_values: np.ndarray,
-    own: np.ndarray,
+    scratch: np.ndarray,
     plan: AttentionPlan,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
-) -> None:
+) -> int:
     """Call the two kernels of attention, one after the other, for a plain result."""
-    pack_keys_and_values(
-        key, key_strides, value, value_strides, packed_keys, packed_values, plan, progress, thread
-    )
     width, plain = plan.num_heads * plan.head_dim, np.int64(1)
+    taken = counters_of_a_kernel(counters[0])
+    pack_keys_and_values(
+        key, key_strides, value, value_strides, packed_keys, packed_values, plan, counters, thread
+    )
+    counters = counters[taken:]
     attend(
-        query, query_strides, packed_keys, packed_values, out, width, plain, maps, own, plan,
-        progress[counters_of_a_kernel(progress[0]) :], thread,
+        query, query_strides, packed_keys, packed_values, out, width, plain, maps, scratch, plan,
+        counters, thread,
     )  # fmt: skip
+    counters = counters[taken:]
+    return counters.size // taken
 
 
 def _strided(x: np.ndarray) -> tuple[np.ndarray, HeadStrides]:

@@ -54,7 +54,7 @@ class AttentionPlan(NamedTuple):
     key_size: int
     """Floats of the packed keys of one head."""
     value_size: int
-    own_size: int
+    scratch_size: int
     """Floats of one thread: queries, results, scores and softmax of some tiles."""
 
 
@@ -85,7 +85,7 @@ def plan_attention(batch: int, queries: int, keys: int, width: int, num_heads: i
         value_panels=-(-head_vectors // tile.vectors),
         key_size=key_vectors * LANES * round_up(head_dim, 4),
         value_size=head_vectors * LANES * round_up(keys, 4),
-        own_size=TILES_OF_TASK * tile.rows * LANES * tile_vectors,
+        scratch_size=TILES_OF_TASK * tile.rows * LANES * tile_vectors,
     )
 
 
@@ -98,7 +98,7 @@ def pack_keys_and_values(
     packed_keys: np.ndarray,
     packed_values: np.ndarray,
     plan: AttentionPlan,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Pack keys and values; a panel of keys of one head, and the values of these keys, are a task.
@@ -108,20 +108,20 @@ def pack_keys_and_values(
     heads = plan.batch * plan.num_heads
     tasks = plan.key_panels * heads
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        panel, place = task // heads, task % heads
-        image, feature = place // plan.num_heads, place % plan.num_heads * plan.head_dim
+        panel, image_head = task // heads, task % heads
+        image, feature = image_head // plan.num_heads, image_head % plan.num_heads * plan.head_dim
         first = share_begin(panel, plan.key_panels, plan.key_vectors) * LANES
         last = min(share_begin(panel + 1, plan.key_panels, plan.key_vectors) * LANES, plan.keys)
         start = key_strides.start + image * key_strides.image + first * key_strides.token + feature
         pack_panel(key, start, key_strides.token, last - first, plan.head_dim,
-                   packed_keys, place * plan.key_size + first * (plan.head_dim + 3 & -4))  # fmt: skip
+                   packed_keys, image_head * plan.key_size + first * (plan.head_dim + 3 & -4))  # fmt: skip
         _pack_values(value, value_strides.start + image * value_strides.image + feature, value_strides.token,
-                     first, last, packed_values, place * plan.value_size, plan)  # fmt: skip
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+                     first, last, packed_values, image_head * plan.value_size, plan)  # fmt: skip
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 @part
@@ -132,7 +132,7 @@ def _pack_values(
     first: int,
     last: int,
     packed: np.ndarray,
-    place: int,
+    offset: int,
     plan: AttentionPlan,
 ) -> None:
     """Panels of features: for every key its features side by side, zeros beyond the last key."""
@@ -142,7 +142,7 @@ def _pack_values(
     for panel in range(plan.value_panels):
         begin = share_begin(panel, plan.value_panels, plan.head_vectors)
         vectors = share_begin(panel + 1, plan.value_panels, plan.head_vectors) - begin
-        start = place + begin * LANES * padded_keys
+        start = offset + begin * LANES * padded_keys
         for t in range(first, last):
             for v in range(vectors):
                 feature = (begin + v) * LANES

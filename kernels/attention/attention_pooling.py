@@ -293,13 +293,13 @@ def sum_rows(
     sets: int,
     tokens: int,
     width: int,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Sum a strip of 16 columns a task, for all sets; rows are added in their order."""
     strips = (width + LANES - 1) // LANES
     while True:
-        task = next_task(progress, 0, batch * strips, thread)
+        task = next_task(counters, 0, batch * strips, thread)
         if task < 0:
             break
         image, column = task // strips, task % strips * LANES
@@ -307,13 +307,13 @@ def sum_rows(
         for s in range(sets):
             total = fill(np.float32(0))
             for t in range(tokens):
-                place = (image * tokens + t) * width + column
-                numbers = load(rows, place) if count == LANES else load_part(rows, place, count)
+                offset = (image * tokens + t) * width + column
+                numbers = load(rows, offset) if count == LANES else load_part(rows, offset, count)
                 total = fma(numbers, weights[(image * sets + s) * tokens + t], total)
-            place = (image * sets + s) * width + column
+            offset = (image * sets + s) * width + column
             if count == LANES:
-                store(out, place, total)
+                store(out, offset, total)
             else:
-                store_part(out, place, total, count)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, batch * strips)
+                store_part(out, offset, total, count)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, batch * strips)

@@ -26,7 +26,7 @@ from ..rows.softmax import (
     settle_maxima,
     start_softmax,
 )
-from ..tiles.packing import row_place
+from ..tiles.packing import row_offset
 from ..tiles.tile import multiply_tile
 from .attention_packing import TILES_OF_TASK, AttentionPlan, HeadStrides
 
@@ -44,9 +44,9 @@ def attend(
     out_row_size: int,
     out_panel_rows: int,
     maps: np.ndarray,
-    own: np.ndarray,
+    scratch: np.ndarray,
     plan: AttentionPlan,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Attend; a block of tiles of queries and one head are a task.
@@ -55,7 +55,7 @@ def attend(
     itself. It goes through its blocks head by head: keys and values of a head stay in the second level of
     cache meanwhile.
 
-    The result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say (see `packing.row_place`);
+    The result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say (see `packing.row_offset`);
     packed only where the size of a head divides by 16.
     """
     heads = plan.batch * plan.num_heads
@@ -63,38 +63,38 @@ def attend(
     blocks = (tile_count + TILES_OF_TASK - 1) // TILES_OF_TASK
     tasks = blocks * heads
     tile_floats = plan.tile_rows * LANES
-    queries_own = thread * plan.own_size
-    results_own = queries_own + TILES_OF_TASK * tile_floats * plan.head_vectors
-    scores_own = results_own + TILES_OF_TASK * tile_floats * plan.head_vectors
-    room = scores_own + TILES_OF_TASK * tile_floats * plan.key_vectors
+    queries = thread * plan.scratch_size
+    results = queries + TILES_OF_TASK * tile_floats * plan.head_vectors
+    scores = results + TILES_OF_TASK * tile_floats * plan.head_vectors
+    room = scores + TILES_OF_TASK * tile_floats * plan.key_vectors
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        place, block = _place_and_block(task, heads, blocks, progress[0])
-        image, head = place // plan.num_heads, place % plan.num_heads
+        image_head, block = _head_and_block(task, heads, blocks, counters[0])
+        image, head = image_head // plan.num_heads, image_head % plan.num_heads
         first = share_begin(block, blocks, tile_count) * plan.tile_rows
         rows = min(share_begin(block + 1, blocks, tile_count) * plan.tile_rows, plan.queries) - first
         start = query_strides.start + image * query_strides.image + first * query_strides.token
         _pack_queries(query, start + head * plan.head_dim, query_strides.token, rows,
-                      own, queries_own, plan)  # fmt: skip
-        start_softmax(own, room, rows)
-        _score(own, queries_own, rows, packed_keys, place * plan.key_size, scores_own, room, plan)
-        _sum_values(own, scores_own, room, rows, packed_values, place * plan.value_size, results_own, plan)
+                      scratch, queries, plan)  # fmt: skip
+        start_softmax(scratch, room, rows)
+        _score(scratch, queries, rows, packed_keys, image_head * plan.key_size, scores, room, plan)
+        _sum_values(scratch, scores, room, rows, packed_values, image_head * plan.value_size, results, plan)
         for r in range(rows):
-            scale = scale_of_row(own, room, r)
-            target = row_place(image * plan.queries + first + r, out_row_size, out_panel_rows)
+            scale = scale_of_row(scratch, room, r)
+            target = row_offset(image * plan.queries + first + r, out_row_size, out_panel_rows)
             target += head * plan.head_dim * out_panel_rows
-            _write_result(own, results_own, r, scale, out, target, out_panel_rows, plan)
+            _write_result(scratch, results, r, scale, out, target, out_panel_rows, plan)
             if maps.size > 0:
-                _write_map(own, scores_own, r, scale,
-                           maps, (place * plan.queries + first + r) * plan.keys, plan)  # fmt: skip
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+                _write_map(scratch, scores, r, scale,
+                           maps, (image_head * plan.queries + first + r) * plan.keys, plan)  # fmt: skip
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 @part
-def _place_and_block(task: int, heads: int, blocks: int, shares: int) -> tuple[int, int]:
+def _head_and_block(task: int, heads: int, blocks: int, shares: int) -> tuple[int, int]:
     """Task to (head of an image, block): share by share of the blocks, in it head by head."""
     share = 0
     while task >= share_begin(share + 1, shares, blocks) * heads:
@@ -107,7 +107,13 @@ def _place_and_block(task: int, heads: int, blocks: int, shares: int) -> tuple[i
 
 @part
 def _pack_queries(
-    query: np.ndarray, index: int, stride: int, rows: int, packed: np.ndarray, place: int, plan: AttentionPlan
+    query: np.ndarray,
+    index: int,
+    stride: int,
+    rows: int,
+    packed: np.ndarray,
+    offset: int,
+    plan: AttentionPlan,
 ) -> None:
     """Panels of queries, divided by the square root of the head's size, the last filled up with zeros."""
     scale = np.float32(1) / np.sqrt(np.float32(plan.head_dim))
@@ -121,13 +127,13 @@ def _pack_queries(
                     numbers = load(query, index + r * stride + v * LANES) * scale
                 else:
                     numbers = load_part(query, index + r * stride + v * LANES, count) * scale
-                tile = place + first * LANES * plan.head_vectors
+                tile = offset + first * LANES * plan.head_vectors
                 store(packed, tile + (v * plan.tile_rows + r - first) * LANES, numbers)
 
 
 @part
 def _score(
-    own: np.ndarray,
+    scratch: np.ndarray,
     queries: int,
     rows: int,
     packed_keys: np.ndarray,
@@ -152,22 +158,22 @@ def _score(
             here = scores + row * LANES * plan.key_vectors + begin * tile_floats
             multiply_tile(
                 height, vectors,
-                own, queries + row * LANES * plan.head_vectors,
+                scratch, queries + row * LANES * plan.head_vectors,
                 packed_keys, keys + begin * LANES * 4 * depth, depth,
-                own, here, LANES, tile_floats, 0,
+                scratch, here, LANES, tile_floats, 0,
                 packed_keys, keys + min(ahead, plan.key_size - 2 * depth * LANES),
             )  # fmt: skip
             ahead += 2 * depth * LANES
             if panel == plan.key_panels - 1:
                 lanes = plan.keys - (plan.key_vectors - 1) * LANES
-                exclude_lanes(own, here + (vectors - 1) * tile_floats, height, lanes)
-            raise_maxima(own, here, tile_floats, vectors, room + ROOM_OF_A_ROW * row * LANES, height)
-    settle_maxima(own, room, rows)
+                exclude_lanes(scratch, here + (vectors - 1) * tile_floats, height, lanes)
+            raise_maxima(scratch, here, tile_floats, vectors, room + ROOM_OF_A_ROW * row * LANES, height)
+    settle_maxima(scratch, room, rows)
 
 
 @part
 def _sum_values(
-    own: np.ndarray,
+    scratch: np.ndarray,
     scores: int,
     room: int,
     rows: int,
@@ -186,7 +192,7 @@ def _sum_values(
         steps = min(_KEYS_AT_A_TIME, padded_keys - key) // 4
         for row in range(0, rows, plan.tile_rows):
             exponentials(
-                own, scores + row * LANES * plan.key_vectors + key * plan.tile_rows, tile_floats,
+                scratch, scores + row * LANES * plan.key_vectors + key * plan.tile_rows, tile_floats,
                 (steps * 4 + LANES - 1) // LANES,
                 room + ROOM_OF_A_ROW * row * LANES, min(plan.tile_rows, rows - row),
             )  # fmt: skip
@@ -200,9 +206,9 @@ def _sum_values(
             for row in range(0, rows, plan.tile_rows):
                 multiply_tile(
                     rows - row, vectors,
-                    own, scores + row * LANES * plan.key_vectors + key * plan.tile_rows,
+                    scratch, scores + row * LANES * plan.key_vectors + key * plan.tile_rows,
                     packed_values, values + _values_at(panel, key, plan), steps,
-                    own, results + row * LANES * plan.head_vectors + begin * tile_floats,
+                    scratch, results + row * LANES * plan.head_vectors + begin * tile_floats,
                     LANES, tile_floats, key,
                     packed_values, values + max(0, min(ahead, plan.value_size - 2 * steps * LANES)),
                 )  # fmt: skip
@@ -219,7 +225,7 @@ def _values_at(panel: int, key: int, plan: AttentionPlan) -> int:
 
 @part
 def _write_result(
-    own: np.ndarray,
+    scratch: np.ndarray,
     results: int,
     row: int,
     scale: float,
@@ -231,7 +237,7 @@ def _write_result(
     """One row of the results of some tiles, by the scale that makes its weights sum to one."""
     tile = results + row // plan.tile_rows * plan.tile_rows * LANES * plan.head_vectors
     for v in range(plan.head_vectors):
-        numbers = load(own, tile + (v * plan.tile_rows + row % plan.tile_rows) * LANES) * scale
+        numbers = load(scratch, tile + (v * plan.tile_rows + row % plan.tile_rows) * LANES) * scale
         if plan.head_dim - v * LANES >= LANES:
             store(out, target + v * LANES * out_panel_rows, numbers)
         else:
@@ -240,10 +246,16 @@ def _write_result(
 
 @part
 def _write_map(
-    own: np.ndarray, scores: int, row: int, scale: float, maps: np.ndarray, target: int, plan: AttentionPlan
+    scratch: np.ndarray,
+    scores: int,
+    row: int,
+    scale: float,
+    maps: np.ndarray,
+    target: int,
+    plan: AttentionPlan,
 ) -> None:
     """The weights of one row of some tiles."""
     tile = scores + row // plan.tile_rows * plan.tile_rows * LANES * plan.key_vectors
     for v in range(plan.key_vectors):
-        weights = load(own, tile + (v * plan.tile_rows + row % plan.tile_rows) * LANES) * scale
+        weights = load(scratch, tile + (v * plan.tile_rows + row % plan.tile_rows) * LANES) * scale
         store_part(maps, target + v * LANES, weights, min(LANES, plan.keys - v * LANES))

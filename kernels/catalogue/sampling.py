@@ -14,10 +14,10 @@ from ..attention.attention_pooling import fold_attention_pooling, prepare_attent
 from ..layers.encoder import PackedEncoder, prepare_encoder_reference
 from ..layers.encoder_layer import EncoderLayerWeights, LayerNormWeights
 from ..machine.runtime import Runtime
-from ..products.integer_product import pack_integers
 from ..products.linear import LinearWeights, prepare_linear_reference
 from ..products.quantized_linear import prepare_quantized_linear_reference
 from ..rows.quantization import quantize_rows_reference
+from ..tiles.integer_packing import pack_integers
 from ..tiles.packing import pack_linear
 
 Operands = dict[str, Any]

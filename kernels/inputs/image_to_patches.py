@@ -113,23 +113,23 @@ def copy_patches(
     height: int,
     width: int,
     patch_size: int,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Copy one row of patches a task, in the order of the pixels."""
     rows, columns = height // patch_size, width // patch_size
     features = channels * patch_size * patch_size
     while True:
-        task = next_task(progress, 0, patch_rows, thread)
+        task = next_task(counters, 0, patch_rows, thread)
         if task < 0:
             break
         image, row = task // rows, task % rows
         for channel in range(channels):
             for i in range(patch_size):
                 line = ((image * channels + channel) * height + row * patch_size + i) * width
-                place = task * columns * features + (channel * patch_size + i) * patch_size
+                offset = task * columns * features + (channel * patch_size + i) * patch_size
                 for column in range(columns):
                     for j in range(patch_size):
-                        out[place + column * features + j] = pixels[line + column * patch_size + j]
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, patch_rows)
+                        out[offset + column * features + j] = pixels[line + column * patch_size + j]
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, patch_rows)

@@ -141,7 +141,7 @@ def interpolate(
     out: np.ndarray,
     side: int,
     width: int,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Compute one row of the new grid a task: for each place a sum across of sums down."""
@@ -149,11 +149,11 @@ def interpolate(
     columns, column_taps = column_cells.shape
     whole = width & -LANES
     while True:
-        row = next_task(progress, 0, rows, thread)
+        row = next_task(counters, 0, rows, thread)
         if row < 0:
             break
         for column in range(columns):
-            place = (row * columns + column) * width
+            offset = (row * columns + column) * width
             for i in range(0, width, LANES):
                 count = min(LANES, width - i)
                 total = fill(np.float32(0))
@@ -162,11 +162,11 @@ def interpolate(
                     down = _weigh_down(position, row_cells, row_weights, row, cell, side * width, count)
                     total = fma(down, column_weights[column, tap], total)
                 if i < whole:
-                    store(out, place + i, total)
+                    store(out, offset + i, total)
                 else:
-                    store_part(out, place + i, total, count)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, rows)
+                    store_part(out, offset + i, total, count)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, rows)
 
 
 @part
@@ -181,7 +181,7 @@ def _weigh_down(
 ) -> Vector:
     total = fill(np.float32(0))
     for tap in range(row_cells.shape[1]):
-        place = row_cells[row, tap] * stride + cell
-        numbers = load(position, place) if count == LANES else load_part(position, place, count)
+        offset = row_cells[row, tap] * stride + cell
+        numbers = load(position, offset) if count == LANES else load_part(position, offset, count)
         total = fma(numbers, row_weights[row, tap], total)
     return total

@@ -114,7 +114,7 @@ def token_embedding(runtime: Runtime, ids: np.ndarray, table: Any, position: np.
 
 @kernel
 def add_positions(
-    x: np.ndarray, position: np.ndarray, out: np.ndarray, width: int, progress: np.ndarray, thread: int
+    x: np.ndarray, position: np.ndarray, out: np.ndarray, width: int, counters: np.ndarray, thread: int
 ) -> None:
     """Add some rows a task; the positions begin anew with every text."""
     rows = x.size // width
@@ -123,15 +123,15 @@ def add_positions(
     rest = width - whole
     tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
-            start, place = row * width, row % tokens * width
+            start, offset = row * width, row % tokens * width
             for i in range(0, whole, LANES):
-                store(out, start + i, load(x, start + i) + load(position, place + i))
+                store(out, start + i, load(x, start + i) + load(position, offset + i))
             if rest:
-                last = load_part(x, start + whole, rest) + load_part(position, place + whole, rest)
+                last = load_part(x, start + whole, rest) + load_part(position, offset + whole, rest)
                 store_part(out, start + whole, last, rest)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)

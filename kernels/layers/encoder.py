@@ -25,21 +25,22 @@ Source
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..cost import Cost, float32_traffic
-from ..machine.addresses import table_of
 from ..machine.runtime import Runtime
 from .encoder_layer import (
     EncoderLayerWeights,
-    choose_program,
     encoder_layer,
     encoder_layer_cost,
     encoder_layer_reference,
+    layer_table,
+    type_of_maps,
 )
+from .layer_kernel import LayerTable, run_layers
 
 
 def prepare_encoder_reference(layers: Sequence[EncoderLayerWeights]) -> tuple[EncoderLayerWeights, ...]:
@@ -107,14 +108,11 @@ def encoder_cost(
 
 
 class _Run(NamedTuple):
-    """Neighbouring layers that are computed alike, in one call."""
+    """Neighbouring layers that are computed alike."""
 
     layers: list[EncoderLayerWeights]
-    program: Callable[..., np.ndarray] | None
-    """None where each layer has to be computed by itself"""
-    table: np.ndarray | None
-    operands: list[Any]
-    """What the addresses in the table are of"""
+    table: LayerTable | None
+    """For one call of them all; None where each layer has to be computed by itself"""
 
 
 class PackedEncoder:
@@ -128,13 +126,10 @@ class PackedEncoder:
 
     def __init__(self, layers: Sequence[EncoderLayerWeights]) -> None:
         self.layers = tuple(layers)
-        chosen = [(layer, *choose_program(layer)) for layer in layers]
         self.runs: list[_Run] = []
-        for program, some in itertools.groupby(chosen, key=lambda choice: choice[1]):
+        for maps, some in itertools.groupby(layers, key=type_of_maps):
             group = list(some)
-            operands = [arrays for _, _, arrays in group]
-            table = table_of(operands) if program else None
-            self.runs.append(_Run([layer for layer, _, _ in group], program, table, operands))
+            self.runs.append(_Run(group, None if maps is None else layer_table(group)))
 
     def __iter__(self) -> Iterator[EncoderLayerWeights]:
         return iter(self.layers)
@@ -172,8 +167,8 @@ def encoder(
     [[[1.0, 2.0]]]
     """
     for run in layers.runs:
-        if run.program is not None:
-            hidden = run.program(runtime, hidden, run.table, num_heads, activation, eps)
+        if run.table is not None:
+            hidden = run_layers(runtime, hidden, run.table, num_heads, activation, eps)
             continue
         for layer in run.layers:
             hidden = encoder_layer(runtime, hidden, layer, num_heads, activation, eps)

@@ -27,20 +27,22 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from ..attention.attention import attention, attention_cost, attention_reference
 from ..cost import Cost, float32_traffic
 from ..machine.addresses import table_of
-from ..machine.runtime import Runtime
-from ..products.integer_product import PackedIntegers
-from ..products.linear import linear, linear_cost, linear_reference
+from ..machine.runtime import Runtime, flat
+from ..products.linear import LinearWeights, linear, linear_cost, linear_reference
+from ..products.quantized_linear import QuantizedWeights
 from ..rows.layer_norm import layer_norm, layer_norm_cost, layer_norm_reference
-from .layer_kernel import layer_operands, run_layers
-from .quantized_layer_kernel import quantized_layer_operands, run_quantized_layers
+from ..tiles.integer_packing import PackedIntegers
+from ..tiles.packing import PackedLinear
+from .layer_kernel import LayerTable, run_layers
 
 
 class LayerNormWeights(NamedTuple):
@@ -52,23 +54,51 @@ class LayerNormWeights(NamedTuple):
     """(width,)"""
 
 
+LinearMap = LinearWeights | QuantizedWeights | PackedLinear | PackedIntegers
+"""What a backend may prepare the weights of a linear map as: the first two for references."""
+
+
 class EncoderLayerWeights(NamedTuple):
     """One pre-norm transformer layer. Linear maps are as the backend prepared them."""
 
     layer_norm1: LayerNormWeights
-    query_key_value: Any
+    query_key_value: LinearMap
     """(width) -> (3 * width): the three projections, stacked in this order"""
-    out_proj: Any
+    out_proj: LinearMap
     """(width) -> (width)"""
     layer_norm2: LayerNormWeights
-    fc1: Any
+    fc1: LinearMap
     """(width) -> (intermediate_size)"""
-    fc2: Any
+    fc2: LinearMap
     """(intermediate_size) -> (width)"""
+
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        """Its four linear maps, in the order in which they are used."""
+        return self.query_key_value, self.out_proj, self.fc1, self.fc2
+
+
+class LayerOperations(NamedTuple):
+    """The operations that a layer is made of, in one of their forms."""
+
+    layer_norm: Callable[..., np.ndarray]
+    """(x, weight, bias, eps) -> y"""
+    linear: Callable[..., np.ndarray]
+    """(x, weights, activation=None, residual=None) -> y"""
+    attention: Callable[..., tuple[np.ndarray, np.ndarray | None]]
+    """(query, key, value, num_heads) -> output, None"""
+
+
+REFERENCES = LayerOperations(layer_norm_reference, linear_reference, attention_reference)
 
 
 def encoder_layer_reference(
-    hidden: np.ndarray, weights: EncoderLayerWeights, num_heads: int, activation: str, eps: float
+    hidden: np.ndarray,
+    weights: EncoderLayerWeights,
+    num_heads: int,
+    activation: str,
+    eps: float,
+    operations: LayerOperations = REFERENCES,
 ) -> np.ndarray:
     """Run one layer: its parts one after the other.
 
@@ -79,6 +109,8 @@ def encoder_layer_reference(
     num_heads : int
     activation : str
     eps : float
+    operations : LayerOperations
+        The references, or what computes the same.
 
     Returns
     -------
@@ -96,13 +128,14 @@ def encoder_layer_reference(
     >>> encoder_layer_reference(np.array([[[1.0, 2.0]]]), weights, num_heads=1, activation="relu", eps=0.1)
     array([[[1., 2.]]])
     """
-    normed = layer_norm_reference(hidden, *weights.layer_norm1, eps)
-    query, key, value = np.split(linear_reference(normed, weights.query_key_value), 3, axis=-1)
-    heads, _ = attention_reference(query, key, value, num_heads)
-    hidden = linear_reference(heads, weights.out_proj, residual=hidden)
-    normed = layer_norm_reference(hidden, *weights.layer_norm2, eps)
-    activated = linear_reference(normed, weights.fc1, activation=activation)
-    return linear_reference(activated, weights.fc2, residual=hidden)
+    layer_norm, linear, attention = operations
+    normed = layer_norm(hidden, *weights.layer_norm1, eps)  # (B, T, D)
+    query, key, value = np.split(linear(normed, weights.query_key_value), 3, axis=-1)  # (B, T, D) each
+    heads, _ = attention(query, key, value, num_heads)
+    hidden = linear(heads, weights.out_proj, residual=hidden)
+    normed = layer_norm(hidden, *weights.layer_norm2, eps)
+    activated = linear(normed, weights.fc1, activation)  # (B, T, F)
+    return linear(activated, weights.fc2, residual=hidden)
 
 
 def encoder_layer_cost(
@@ -160,46 +193,44 @@ def encoder_layer(
     >>> encoder_layer(runtime, np.array([[[1.0, 2.0]]]), weights, 1, "relu", eps=0.1).tolist()
     [[[1.0, 2.0]]]
     """
-    run, operands = choose_program(weights)
-    if run is None:
-        return _encoder_layer_by_parts(runtime, hidden, weights, num_heads, activation, eps)
-    return run(runtime, hidden, table_of([operands]), num_heads, activation, eps)
+    if type_of_maps(weights) is None:
+        operations = LayerOperations(
+            partial(layer_norm, runtime), partial(linear, runtime), partial(attention, runtime)
+        )
+        return encoder_layer_reference(hidden, weights, num_heads, activation, eps, operations)
+    return run_layers(runtime, hidden, layer_table([weights]), num_heads, activation, eps)
 
 
-def choose_program(weights: EncoderLayerWeights) -> tuple[Callable[..., np.ndarray] | None, Any]:
-    """What computes a layer in one call, and the arrays for its table.
-
-    Nothing does, and both are None, if only some of its maps are quantised.
+def type_of_maps(weights: EncoderLayerWeights) -> type[LinearMap] | None:
+    """The type of all linear maps of a layer; None if they are of several, as where some are quantised.
 
     Examples
     --------
     >>> from numpy_siglip.kernels.tiles.packing import pack_linear
-    >>> runtime = Runtime(threads=1)
-    >>> norm, some = LayerNormWeights(np.ones(2), np.zeros(2)), pack_linear(runtime, np.zeros((2, 2)))
-    >>> choose_program(EncoderLayerWeights(norm, some, some, norm, some, some))[0].__name__
-    'run_layers'
+    >>> norm = LayerNormWeights(np.ones(2), np.zeros(2))
+    >>> some = pack_linear(Runtime(threads=1), np.ones((2, 2)))
+    >>> type_of_maps(EncoderLayerWeights(norm, some, some, norm, some, some)).__name__
+    'PackedLinear'
     """
-    maps = (weights.query_key_value, weights.out_proj, weights.fc1, weights.fc2)
-    quantised = [isinstance(linear_map, PackedIntegers) for linear_map in maps]
-    if all(quantised):
-        return run_quantized_layers, quantized_layer_operands(weights)
-    return (None, None) if any(quantised) else (run_layers, layer_operands(weights))
+    types = {type(linear_map) for linear_map in weights.linear_maps}
+    return types.pop() if len(types) == 1 else None
 
 
-def _encoder_layer_by_parts(
-    runtime: Runtime,
-    hidden: np.ndarray,
-    weights: EncoderLayerWeights,
-    num_heads: int,
-    activation: str,
-    eps: float,
-) -> np.ndarray:
-    """Call the operations one by one, with the same result."""
-    width = hidden.shape[-1]
-    normed = layer_norm(runtime, hidden, *weights.layer_norm1, eps)
-    projected = linear(runtime, normed, weights.query_key_value)
-    query, key, value = (projected[..., first : first + width] for first in (0, width, 2 * width))
-    heads, _ = attention(runtime, query, key, value, num_heads)
-    hidden = linear(runtime, heads, weights.out_proj, residual=hidden)
-    normed = layer_norm(runtime, hidden, *weights.layer_norm2, eps)
-    return linear(runtime, linear(runtime, normed, weights.fc1, activation), weights.fc2, residual=hidden)
+def layer_table(layers: Sequence[EncoderLayerWeights]) -> LayerTable:
+    """The table of some layers whose linear maps are all of one type.
+
+    Examples
+    --------
+    >>> from numpy_siglip.kernels.tiles.packing import pack_linear
+    >>> norm = LayerNormWeights(np.ones(2), np.zeros(2))
+    >>> some = pack_linear(Runtime(threads=1), np.ones((2, 2)))
+    >>> table = layer_table([EncoderLayerWeights(norm, some, some, norm, some, some)])
+    >>> table.quantized, table.addresses.shape
+    (False, (1, 12, 2))
+    """
+    arrays = []
+    for layer in layers:
+        norms = [*map(flat, layer.layer_norm1), *map(flat, layer.layer_norm2)]
+        fields = [field for linear_map in layer.linear_maps for field in linear_map]
+        arrays.append(norms + [field for field in fields if isinstance(field, np.ndarray)])
+    return LayerTable(table_of(arrays), type_of_maps(layers[0]) is PackedIntegers, arrays)

@@ -1,12 +1,15 @@
 """The compiled layers of `encoder` and `encoder_layer`: every operation between two calls from Python.
 
-Weights of all layers are known to the kernel as a table of addresses; see `addresses`.
+There is one text for weights of float32 and for quantised ones. What differs stands in `layer_operations`
+under names of its own, so each of the two is compiled from the same lines, and only when it is used.
+
+The weights of all layers are known to the kernel as a table of addresses; see `addresses`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,102 +20,75 @@ from ..machine.compilation import kernel, part, routine
 from ..machine.runtime import Runtime, flat
 from ..machine.threads import counters_of_a_kernel
 from ..machine.vector import LANES
-from ..products.matrix_product import multiply
 from ..rows.activations import IDENTITY, activation_code
-from ..rows.layer_norm import normalise_rows
+from ..tiles.integer_packing import PackedIntegers
+from ..tiles.packing import PackedLinear
+from .layer_operations import linear_at, make_operand, multiply_operand, normalize_operand, result_layout
 from .layer_plan import LayerPlan, cut_into_pieces, plan_layer
 
-KERNELS_OF_IMAGES = 1
+_KERNELS_OF_IMAGES = 1
 """What a layer calls once for some images,"""
-_KERNELS_OF_PIECE = 7
-"""and for each piece of their rows."""
+_KERNELS_OF_PIECE = 9
+"""and for each piece of their rows. `Team.run` says so if these are not the calls of `_encode_images`."""
 
 _KERNELS_OF_CALL = 2000
 """As many layers are computed in one call as call no more than this; each takes a kilobyte of counters."""
 
+_NORMS, _MAPS = 4, 4
+"""A row of the table begins with the arrays of the norms; equally many of each map follow."""
+
+
+class LayerTable(NamedTuple):
+    """Layers as compiled code takes them."""
+
+    addresses: np.ndarray
+    """int64 (layers, arrays of one, 2), made by `addresses.table_of`"""
+    quantized: bool
+    arrays: Sequence[Sequence[np.ndarray]]
+    """What the addresses are of, kept alive"""
+
+    @property
+    def width(self) -> int:
+        """Numbers in one token."""
+        return int(self.addresses[0, 0, 1])
+
+    @property
+    def intermediate_size(self) -> int:
+        """Width inside the MLP: the bias of fc1, which is the last array of its map, is as long."""
+        arrays = self.addresses.shape[1]
+        return int(self.addresses[0, _NORMS + (arrays - _NORMS) // _MAPS * 3 - 1, 1])
+
 
 class LayerOperands(NamedTuple):
-    """The weights of one layer as compiled code takes them."""
+    """The weights of one layer in compiled code."""
 
     norm1_weight: np.ndarray
     norm1_bias: np.ndarray
-    query_key_value_panels: np.ndarray
-    query_key_value_bias: np.ndarray
-    out_proj_panels: np.ndarray
-    out_proj_bias: np.ndarray
     norm2_weight: np.ndarray
     norm2_bias: np.ndarray
-    fc1_panels: np.ndarray
-    fc1_bias: np.ndarray
-    fc2_panels: np.ndarray
-    fc2_bias: np.ndarray
-
-
-def layer_operands(weights: Any) -> LayerOperands:
-    """The arrays of an `EncoderLayerWeights` whose linear maps are packed.
-
-    Examples
-    --------
-    >>> from numpy_siglip.kernels.catalogue.sampling import Sampler, encoder_layer_operands
-    >>> draw = Sampler(seed=0, runtime=Runtime(threads=1))
-    >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
-    >>> operands = encoder_layer_operands(draw, **shape, activation="relu")
-    >>> layer_operands(operands["weights"]).fc1_bias.size
-    5
-    """
-    return LayerOperands(
-        *map(flat, weights.layer_norm1),
-        *weights.query_key_value[:2],
-        *weights.out_proj[:2],
-        *map(flat, weights.layer_norm2),
-        *weights.fc1[:2],
-        *weights.fc2[:2],
-    )
-
-
-class Program(NamedTuple):
-    """One way to compute a layer."""
-
-    encode: Callable[..., Any]
-    plan: Callable[..., Any]
-    kernels_of_piece: int
+    query_key_value: PackedLinear | PackedIntegers
+    out_proj: PackedLinear | PackedIntegers
+    fc1: PackedLinear | PackedIntegers
+    fc2: PackedLinear | PackedIntegers
 
 
 def run_layers(
-    runtime: Runtime, hidden: np.ndarray, table: np.ndarray, num_heads: int, activation: str, eps: float
+    runtime: Runtime, hidden: np.ndarray, layers: LayerTable, num_heads: int, activation: str, eps: float
 ) -> np.ndarray:
-    """Take hidden states (batch, tokens, width) through the layers of a table.
-
-    Examples
-    --------
-    >>> from numpy_siglip.kernels.machine.addresses import table_of
-    >>> from numpy_siglip.kernels.catalogue.sampling import Sampler, encoder_layer_operands
-    >>> runtime = Runtime(threads=1)
-    >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
-    >>> operands = encoder_layer_operands(Sampler(seed=0, runtime=runtime), **shape, activation="relu")
-    >>> arrays = layer_operands(operands["weights"])
-    >>> run_layers(runtime, operands["hidden"], table_of([arrays, arrays]), 2, "relu", eps=0.1).shape
-    (1, 2, 4)
-    """
-    inner = int(table[0, LayerOperands._fields.index("fc1_bias"), 1])
-    program = Program(encode, plan_layer, _KERNELS_OF_PIECE)
-    return run_program(runtime, program, hidden, table, inner, num_heads, activation, eps)
-
-
-def run_program(
-    runtime: Runtime,
-    program: Program,
-    hidden: np.ndarray,
-    table: np.ndarray,
-    intermediate_size: int,
-    num_heads: int,
-    activation: str,
-    eps: float,
-) -> np.ndarray:
-    """Cut a batch into groups of images and pieces of rows, and take it through the layers of a table.
+    """Cut a batch into groups of images and pieces of rows, and take it through some layers.
 
     Many images keep the kernel busy for long, and then layers are called one by one, which needs fewer
     counters.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    hidden : ndarray of shape (batch, tokens, width)
+    layers : LayerTable
+        Made by ``encoder_layer.layer_table``.
+    num_heads : int
+    activation : str
+    eps : float
 
     Raises
     ------
@@ -121,42 +97,43 @@ def run_program(
 
     Examples
     --------
-    >>> from numpy_siglip.kernels.machine.addresses import table_of
     >>> from numpy_siglip.kernels.catalogue.sampling import Sampler, encoder_layer_operands
+    >>> from numpy_siglip.kernels.layers.encoder_layer import layer_table
     >>> runtime = Runtime(threads=1)
     >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}
     >>> operands = encoder_layer_operands(Sampler(seed=0, runtime=runtime), **shape, activation="relu")
-    >>> table = table_of([layer_operands(operands["weights"])])
-    >>> program = Program(encode, plan_layer, _KERNELS_OF_PIECE)
-    >>> run_program(runtime, program, operands["hidden"], table, 5, 2, "relu", eps=0.1).shape
+    >>> table = layer_table([operands["weights"]] * 2)
+    >>> run_layers(runtime, operands["hidden"], table, 2, "relu", eps=0.1).shape
     (1, 2, 4)
     """
     batch, tokens, width = hidden.shape
-    if width != table[0, 0, 1] or width % num_heads:
+    if width != layers.width or width % num_heads:
         raise ValueError(
-            f"hidden has shape {hidden.shape}; the layers are {table[0, 0, 1]} wide and of {num_heads} heads"
+            f"hidden has shape {hidden.shape}; the layers are {layers.width} wide and of {num_heads} heads"
         )
     out = runtime.empty(batch, tokens, width)
     if not out.size:
         return out
-    images, rows = cut_into_pieces(tokens, intermediate_size, runtime.threads)
+    images, rows = cut_into_pieces(tokens, layers.intermediate_size, runtime.threads)
     images = min(images, batch)
     groups, pieces = -(-batch // images), -(-tokens // rows)
     images_of_last = batch - (groups - 1) * images
     rows_of_last = images_of_last * (tokens - (pieces - 1) * rows)
-    sizes = (width, intermediate_size, num_heads, runtime.threads)
-    plan = program.plan(images, tokens, images * rows, *sizes)
-    last_plan = program.plan(images_of_last, tokens, rows_of_last, *sizes)
+    sizes = (width, layers.intermediate_size, num_heads, runtime.threads, layers.quantized)
+    plan = plan_layer(images, tokens, images * rows, *sizes)
+    last_plan = plan_layer(images_of_last, tokens, rows_of_last, *sizes)
+    row_scales = runtime.empty(plan.rows) if layers.quantized else None
     memory = runtime.empty(plan.end)
-    kernels = groups * (KERNELS_OF_IMAGES + pieces * program.kernels_of_piece)
+    kernels = groups * (_KERNELS_OF_IMAGES + pieces * _KERNELS_OF_PIECE)
     at_once = max(1, _KERNELS_OF_CALL // kernels)
     source = flat(hidden)
-    for first in range(0, len(table), at_once):
-        some = table[first : first + at_once]
+    for first in range(0, len(layers.addresses), at_once):
+        table = layers.addresses[first : first + at_once]
         runtime.run(
-            program.encode,
+            encode,
+            row_scales,
             source,
-            some,
+            table,
             activation_code(activation),
             np.float32(eps),
             memory,
@@ -165,7 +142,7 @@ def run_program(
             pieces,
             plan,
             last_plan,
-            kernels=len(some) * kernels,
+            kernels=len(table) * kernels,
         )
         source = out.reshape(-1)
     return out
@@ -173,6 +150,7 @@ def run_program(
 
 @kernel
 def encode(
+    row_scales: np.ndarray | None,
     hidden: np.ndarray,
     table: np.ndarray,
     activation: int,
@@ -183,21 +161,22 @@ def encode(
     pieces: int,
     plan: LayerPlan,
     last_plan: LayerPlan,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
-) -> None:
+) -> int:
     """Take one group of images after the other through a layer, and then through the next.
 
     Every layer but the first reads ``out`` and writes it. The plan of the last piece is another one: of a
     group of fewer images, or of the last rows of an image.
     """
-    counters = (KERNELS_OF_IMAGES + pieces * _KERNELS_OF_PIECE) * counters_of_a_kernel(progress[0])
+    taken = counters_of_a_kernel(counters[0])
     for layer in range(table.shape[0]):
-        weights = _operands_at(table, layer)
+        weights = _operands_at(row_scales, table[layer])
         size = plan.attention.batch * plan.attention.keys * weights.norm1_weight.size
         source = hidden if layer == 0 else out
         for group in range(groups):
-            _encode_images(
+            left = _encode_images(
+                row_scales,
                 source[group * size : (group + 1) * size],
                 weights,
                 activation,
@@ -207,31 +186,33 @@ def encode(
                 pieces,
                 plan,
                 last_plan if pieces > 1 or group == groups - 1 else plan,
-                progress[(layer * groups + group) * counters :],
+                counters,
                 thread,
             )
+            counters = counters[counters.size - left :]
+    return counters.size // taken
 
 
 @part
-def _operands_at(table: np.ndarray, layer: int) -> LayerOperands:
+def _operands_at(row_scales: np.ndarray | None, row: np.ndarray) -> LayerOperands:
+    """One row of the table. All maps but fc2 take what the norms give."""
+    width, arrays = row[0, 1], (row.shape[0] - _NORMS) // _MAPS
+    fc2 = _NORMS + 3 * arrays
     return LayerOperands(
-        array_at(table[layer, 0, 0], table[layer, 0, 1]),
-        array_at(table[layer, 1, 0], table[layer, 1, 1]),
-        array_at(table[layer, 2, 0], table[layer, 2, 1]),
-        array_at(table[layer, 3, 0], table[layer, 3, 1]),
-        array_at(table[layer, 4, 0], table[layer, 4, 1]),
-        array_at(table[layer, 5, 0], table[layer, 5, 1]),
-        array_at(table[layer, 6, 0], table[layer, 6, 1]),
-        array_at(table[layer, 7, 0], table[layer, 7, 1]),
-        array_at(table[layer, 8, 0], table[layer, 8, 1]),
-        array_at(table[layer, 9, 0], table[layer, 9, 1]),
-        array_at(table[layer, 10, 0], table[layer, 10, 1]),
-        array_at(table[layer, 11, 0], table[layer, 11, 1]),
+        array_at(row[0, 0], width),
+        array_at(row[1, 0], width),
+        array_at(row[2, 0], width),
+        array_at(row[3, 0], width),
+        linear_at(row_scales, row, _NORMS, width),
+        linear_at(row_scales, row, _NORMS + arrays, width),
+        linear_at(row_scales, row, _NORMS + 2 * arrays, width),
+        linear_at(row_scales, row, fc2, row[fc2 - 1, 1]),
     )
 
 
 @routine
 def _encode_images(
+    row_scales: np.ndarray | None,
     hidden: np.ndarray,
     weights: LayerOperands,
     activation: int,
@@ -241,67 +222,79 @@ def _encode_images(
     pieces: int,
     plan: LayerPlan,
     last_plan: LayerPlan,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
-) -> None:
+) -> int:
     """Call the kernels of the parts; each returns when all threads are done with it.
 
     First all queries, keys and values, a piece of rows at a time, then the rest of the layer likewise; a
-    piece of ``out`` is written when nobody needs the same piece of ``hidden`` any more. What only a product
-    reads is written packed.
+    piece of ``out`` is written when nobody needs the same piece of ``hidden`` any more. How many counters
+    are left is returned.
     """
-    width, inner = weights.norm1_weight.size, weights.fc1_bias.size
+    width, inner = weights.norm1_weight.size, weights.fc1.out_features
     tokens = plan.attention.keys
-    panel_rows = plan.out_proj.tile_rows
-    normed = memory[plan.normed : plan.heads]
+    operand = memory[plan.operand : plan.heads]
     heads = memory[plan.heads : plan.middle]
     activated = memory[plan.activated : plan.projected]
     projected = memory[plan.projected : plan.keys]
-    keys, values = memory[plan.keys : plan.values], memory[plan.values : plan.attending]
-    attending = memory[plan.attending : plan.multiplying]
-    own = memory[plan.multiplying : plan.end]
-    width16, inner16 = plan.fc1.row_size, plan.fc2.row_size
-    heads_are_packed = np.int64(plan.attention.head_dim % LANES == 0)
-    heads_size, heads_rows = (width16, panel_rows) if heads_are_packed else (width, 1)
-
-    counters = counters_of_a_kernel(progress[0])
+    keys, values = memory[plan.keys : plan.values], memory[plan.values : plan.scratch]
+    scratch = memory[plan.scratch : plan.end]
+    nothing = hidden[:0]
+    # Attention writes whole vectors of a head, which are vectors of a packed row if they divide a head.
+    heads_size, heads_rows = result_layout(row_scales, width, plan.out_proj)
+    if plan.attention.head_dim % LANES > 0:
+        heads_size, heads_rows = width, 1
+    activated_size, activated_rows = result_layout(row_scales, inner, plan.fc2)
+    taken = counters_of_a_kernel(counters[0])
     # Not as literals, for each combination of which Numba would compile another product.
-    identity, plain, packed = np.int64(IDENTITY), np.int64(1), np.int64(1)
+    identity, plain = np.int64(IDENTITY), np.int64(1)
 
     for piece in range(pieces):
         here = plan if piece < pieces - 1 else last_plan
-        first = piece * plan.rows
-        rows = here.rows
-        normalise_rows(hidden[first * width : (first + rows) * width],
-                       weights.norm1_weight, weights.norm1_bias, eps, normed, width, width16, panel_rows,
-                       progress, thread)  # fmt: skip
-        multiply(normed, packed, rows, width, weights.query_key_value_panels, weights.query_key_value_bias,
-                 3 * width, identity, hidden[:0], projected[first * 3 * width :], 3 * width, plain,
-                 own, here.query_key_value, progress[counters:], thread)  # fmt: skip
-        progress = progress[2 * counters :]
+        first, rows = piece * plan.rows, here.rows
+        normalize_operand(row_scales, hidden[first * width : (first + rows) * width],
+                          weights.norm1_weight, weights.norm1_bias, eps,
+                          operand, scratch, here.query_key_value, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+        multiply_operand(row_scales, operand, rows, weights.query_key_value, identity, nothing,
+                         projected[first * 3 * width :], 3 * width, plain,
+                         scratch, here.query_key_value, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+
     pack_keys_and_values(
         projected, HeadStrides(width, 3 * width * tokens, 3 * width),
         projected, HeadStrides(2 * width, 3 * width * tokens, 3 * width),
-        keys, values, last_plan.attention, progress, thread,
+        keys, values, last_plan.attention, counters, thread,
     )  # fmt: skip
-    progress = progress[counters:]
+    counters = counters[taken:]
+
     for piece in range(pieces):
         here = plan if piece < pieces - 1 else last_plan
-        first = piece * plan.rows
-        rows = here.rows
+        first, rows = piece * plan.rows, here.rows
         middle = memory[plan.middle : plan.middle + rows * width]
-        attend(projected, HeadStrides(first * 3 * width, 3 * width * tokens, 3 * width),
-               keys, values, heads, heads_size, heads_rows, hidden[:0], attending, here.attention,
-               progress, thread)  # fmt: skip
-        multiply(heads, heads_are_packed, rows, width, weights.out_proj_panels, weights.out_proj_bias, width,
-                 identity, hidden[first * width : (first + rows) * width], middle, width, plain,
-                 own, here.out_proj, progress[counters:], thread)  # fmt: skip
-        normalise_rows(middle, weights.norm2_weight, weights.norm2_bias, eps,
-                       normed, width, width16, panel_rows, progress[2 * counters :], thread)  # fmt: skip
-        multiply(normed, packed, rows, width, weights.fc1_panels, weights.fc1_bias, inner,
-                 activation, hidden[:0], activated, inner16, panel_rows,
-                 own, here.fc1, progress[3 * counters :], thread)  # fmt: skip
-        multiply(activated, packed, rows, inner, weights.fc2_panels, weights.fc2_bias, width,
-                 identity, middle, out[first * width :], width, plain,
-                 own, here.fc2, progress[4 * counters :], thread)  # fmt: skip
-        progress = progress[5 * counters :]
+        attend(projected, HeadStrides(first * 3 * width, 3 * width * tokens, 3 * width), keys, values,
+               heads, heads_size, heads_rows, nothing, scratch, here.attention, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+        gathered = make_operand(row_scales, heads, heads_rows, rows, width,
+                                operand, here.out_proj, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+        multiply_operand(row_scales, gathered, rows, weights.out_proj, identity,
+                         hidden[first * width : (first + rows) * width], middle, width, plain,
+                         scratch, here.out_proj, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+
+        normalize_operand(row_scales, middle, weights.norm2_weight, weights.norm2_bias, eps,
+                          operand, scratch, here.fc1, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+        multiply_operand(row_scales, operand, rows, weights.fc1, activation, nothing,
+                         activated, activated_size, activated_rows,
+                         scratch, here.fc1, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+        inner_operand = make_operand(row_scales, activated, activated_rows, rows, inner,
+                                     operand, here.fc2, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+        multiply_operand(row_scales, inner_operand, rows, weights.fc2, identity, middle,
+                         out[first * width :], width, plain,
+                         scratch, here.fc2, counters, thread)  # fmt: skip
+        counters = counters[taken:]
+    return counters.size

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..attention.attention_packing import AttentionPlan, plan_attention
 from ..machine.vector import LANES
+from ..products.integer_product import plan_integer_product
 from ..products.matrix_product import Plan, plan_product
 from ..tiles.packing import round_up
 from ..tiles.tile import tile_of_this_machine
@@ -24,56 +25,71 @@ class LayerPlan(NamedTuple):
     """Plans of the parts of a layer, and where their arrays lie in one piece of memory."""
 
     rows: int
-    """Of one piece."""
+    """Of one piece"""
     query_key_value: Plan
     attention: AttentionPlan
-    """Its queries are those of one piece."""
+    """Its queries are those of one piece"""
     out_proj: Plan
     fc1: Plan
     fc2: Plan
-    normed: int
-    """Begin of the normalised rows, and so on; each array ends where the next begins."""
+    operand: int
+    """Where the operand of the next product begins, as the product reads it: packed, and quantised if the
+    weights are. So with the other arrays; each ends where the next begins."""
     heads: int
+    """What attention gathers"""
     middle: int
-    """The residual stream between the two halves of the layer."""
+    """The residual stream between the two halves of the layer"""
     activated: int
+    """What comes out of fc1"""
     projected: int
+    """Queries, keys and values of all pieces"""
     keys: int
     values: int
-    attending: int
-    multiplying: int
+    scratch: int
+    """What each operation needs for itself, for all threads"""
     end: int
 
 
 @functools.lru_cache(maxsize=64)
 def plan_layer(
-    images: int, tokens: int, rows: int, width: int, intermediate_size: int, num_heads: int, threads: int
+    images: int,
+    tokens: int,
+    rows: int,
+    width: int,
+    intermediate_size: int,
+    num_heads: int,
+    threads: int,
+    quantized: bool,
 ) -> LayerPlan:
     """Sizes of the parts of a layer, for pieces of some rows of some images.
 
     Examples
     --------
-    >>> plan = plan_layer(1, tokens=4, rows=2, width=8, intermediate_size=16, num_heads=2, threads=1)
+    >>> sizes = {"tokens": 4, "rows": 2, "width": 8, "intermediate_size": 16, "num_heads": 2, "threads": 1}
+    >>> plan = plan_layer(1, **sizes, quantized=False)
     >>> plan.keys - plan.projected, plan.attention.queries, plan.attention.keys
     (96, 2, 4)
     """
-    tile = tile_of_this_machine()
-    query_key_value = plan_product(rows, width, 3 * width, tile, threads)
-    out_proj = plan_product(rows, width, width, tile, threads)
-    fc1 = plan_product(rows, width, intermediate_size, tile, threads)
-    fc2 = plan_product(rows, intermediate_size, width, tile, threads)
+
+    def product(in_features: int, out_features: int) -> Plan:
+        if quantized:
+            return plan_integer_product(rows, in_features, out_features, threads)
+        return plan_product(rows, in_features, out_features, tile_of_this_machine(), threads)
+
+    query_key_value, out_proj = product(width, 3 * width), product(width, width)
+    fc1, fc2 = product(width, intermediate_size), product(intermediate_size, width)
     products = (query_key_value, out_proj, fc1, fc2)
     attention = plan_attention(images, min(rows, tokens), tokens, width, num_heads)
+    scratch = max(attention.scratch_size, width, *(plan.tiles_size for plan in products))
     sizes = {
-        "normed": out_proj.packed_size,
-        "heads": out_proj.packed_size,
+        "operand": max(plan.packed_size for plan in products),
+        "heads": max(rows * width, out_proj.packed_size),  # plain or packed
         "middle": rows * width,
-        "activated": fc2.packed_size,
+        "activated": max(rows * intermediate_size, fc2.packed_size),
         "projected": images * tokens * 3 * width,
         "keys": images * num_heads * attention.key_size,
         "values": images * num_heads * attention.value_size,
-        "attending": threads * attention.own_size,
-        "multiplying": threads * max(plan.tiles_size for plan in products) + out_proj.packed_size,
+        "scratch": threads * round_up(scratch, LANES),
     }
     ends = np.cumsum([round_up(size, LANES) for size in sizes.values()]).tolist()  # at cache lines
     return LayerPlan(

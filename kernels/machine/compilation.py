@@ -1,6 +1,6 @@
 """Functions that Numba compiles when they are first called, and what keeps their code on disk.
 
-Four decorators stand above the compiled half of an operation:
+Five decorators stand above the compiled half of an operation:
 
     @kernel        an entry point: called from Python, releases the GIL, kept on disk
     @part          a function whose code is put in the place of every call of it in a kernel
@@ -8,6 +8,8 @@ Four decorators stand above the compiled half of an operation:
     @instruction   a function that becomes machine instructions of our own choice; what it does is
                    its Python body, how it is emitted is a function of the same name in the module
                    beside it: instructions of `vector` are emitted by `vector_emission`
+    @dispatch      a function that says which of several functions a call of it is a call of, from
+                   the types of the arguments; so one text of a kernel serves several types
 
 All can be imported and decorated without Numba, which is loaded by the first call of a kernel.
 With ``NUMBA_DISABLE_JIT=1`` the Python bodies run as they stand.
@@ -70,6 +72,15 @@ def require_numba() -> None:
     importlib.import_module("numba")
 
 
+def _options(inline: bool) -> dict[str, Any]:
+    """How Numba is to compile.
+
+    Nothing is allocated in compiled code, so arrays need not be counted, which several threads would do in
+    the same cache line for every call of a part.
+    """
+    return {"nogil": True, "error_model": "numpy", "_nrt": False, "forceinline": inline}
+
+
 class Part:
     """A function that is compiled into the kernels that call it."""
 
@@ -99,10 +110,7 @@ class Part:
     def _compile(self) -> Any:
         import numba
 
-        # Nothing is allocated in compiled code, so arrays need not be counted, which several threads would do
-        # in the same cache line for every call of a part.
-        options = {"nogil": True, "error_model": "numpy", "_nrt": False}
-        return numba.njit(**options, forceinline=self._inline)(self._function)
+        return numba.njit(**_options(self._inline))(self._function)
 
 
 class Kernel(Part):
@@ -159,6 +167,35 @@ class Instruction:
         return self._function(*arguments)
 
 
+class Dispatch:
+    """A function whose calls become calls of another, chosen when the caller is compiled."""
+
+    def __init__(self, function: Callable[..., Part]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._type: Any = None
+
+    @property
+    def _numba_type_(self) -> Any:
+        if self._type is None:
+            from numba.core import types
+            from numba.core.registry import cpu_target
+            from numba.extending import overload
+
+            def choose(*kinds: Any) -> Callable[..., Any]:
+                return self._function(*[None if kind is types.none else kind for kind in kinds])._function
+
+            overload(self._function, jit_options=_options(inline=False), strict=False)(choose)
+            context = cpu_target.typing_context
+            context.refresh()
+            self._type = context.resolve_value_type(self._function)
+        return self._type
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Choose and call."""
+        return self._function(*arguments)(*arguments)
+
+
 def kernel(function: Callable[..., Any]) -> Kernel:
     """Make a function an entry point of compiled code.
 
@@ -206,6 +243,34 @@ def routine(function: Callable[..., Any]) -> Part:
     1.5
     """
     return Part(function, inline=False)
+
+
+def dispatch(function: Callable[..., Part]) -> Dispatch:
+    """Let the types of its arguments say which routine a call is a call of.
+
+    The function takes what the routines take, and returns one of them. All that it may ask of an argument is
+    whether it is None: when it is asked, arguments have types and no values yet.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> @routine
+    ... def plain_sum(x, weights):
+    ...     return x[0] + x[1]
+    >>> @routine
+    ... def weighted_sum(x, weights):
+    ...     return x[0] * weights[0] + x[1] * weights[1]
+    >>> @dispatch
+    ... def any_sum(x, weights):
+    ...     return plain_sum if weights is None else weighted_sum
+    >>> @kernel
+    ... def half_of_sum(x, weights):
+    ...     return any_sum(x, weights) / 2
+    >>> x = np.array([1.0, 2.0])
+    >>> half_of_sum(x, None), half_of_sum(x, x)
+    (1.5, 2.5)
+    """
+    return Dispatch(function)
 
 
 def instruction(function: Callable[..., Any]) -> Instruction:

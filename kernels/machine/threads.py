@@ -7,14 +7,24 @@ since a thread has the same share in one operation after the other, it finds in 
 result does not depend on who computed which task.
 
     while True:
-        task = next_task(progress, PHASE, tasks, thread)
+        task = next_task(counters, PHASE, tasks, thread)
         if task < 0:
             break
         ...
-        finish_task(progress, PHASE)
-    wait_for_tasks(progress, PHASE, tasks)
+        finish_task(counters, PHASE)
+    wait_for_tasks(counters, PHASE, tasks)
 
-A kernel may have several phases, with counters of their own.
+A kernel may have several phases, with counters of their own. A kernel that calls others one after the other
+hands each of them counters of its own, and says in the end how many it has left:
+
+    taken = counters_of_a_kernel(counters[0])
+    first(..., counters, thread)
+    counters = counters[taken:]
+    second(..., counters, thread)
+    counters = counters[taken:]
+    return counters.size // taken
+
+The caller in Python has to know how many that are. Whether it does is checked at every call.
 
 Numba's own ``prange`` is not used. Its threading layers belong to the whole process and abort it when two
 threads call at once (workqueue) or after a fork (GNU OpenMP). The helpers here are ordinary Python
@@ -78,31 +88,31 @@ def share_begin(share: int, shares: int, total: int) -> int:
 
 
 @part
-def next_task(progress: np.ndarray, phase: int, tasks: int, thread: int) -> int:
+def next_task(counters: np.ndarray, phase: int, tasks: int, thread: int) -> int:
     """A number that no thread has taken, from the thread's own share if it has any left; -1 if none has."""
-    shares = progress[0]
+    shares = counters[0]
     done = _LINE * (1 + phase * (1 + shares))
     for turn in range(shares):
         share = (thread + turn) % shares
         begin, end = share_begin(share, shares, tasks), share_begin(share + 1, shares, tasks)
         if begin < end:
-            task = begin + add_to_counter(progress, done + (1 + share) * _LINE, 1)
+            task = begin + add_to_counter(counters, done + (1 + share) * _LINE, 1)
             if task < end:
                 return task
     return -1
 
 
 @part
-def finish_task(progress: np.ndarray, phase: int) -> None:
+def finish_task(counters: np.ndarray, phase: int) -> None:
     """Count a task as done; everything written for it is visible to who sees the count."""
-    add_to_counter(progress, _LINE * (1 + phase * (1 + progress[0])), 1)
+    add_to_counter(counters, _LINE * (1 + phase * (1 + counters[0])), 1)
 
 
 @part
-def wait_for_tasks(progress: np.ndarray, phase: int, tasks: int) -> None:
+def wait_for_tasks(counters: np.ndarray, phase: int, tasks: int) -> None:
     """Return once this many tasks of a phase are done."""
-    done = _LINE * (1 + phase * (1 + progress[0]))
-    while read_counter(progress, done) < tasks:
+    done = _LINE * (1 + phase * (1 + counters[0]))
+    while read_counter(counters, done) < tasks:
         pause()
 
 
@@ -179,28 +189,40 @@ class Team:
         Parameters
         ----------
         kernel : callable
-            Takes the operands, ``progress`` and the number of the thread, and returns when all its tasks
+            Takes the operands, ``counters`` and the number of the thread, and returns when all its tasks
             are done.
         *operands
             Arrays and numbers.
         kernels : int
-            How many other kernels this one calls one after the other; each takes counters of its own.
+            How many other kernels this one calls one after the other; each takes counters of its own. If they
+            are several, it returns for how many more there would be counters.
+
+        Raises
+        ------
+        RuntimeError
+            If it called fewer or more. There are counters for one more, so that one too many does no harm.
         """
-        progress = np.zeros(kernels * self._counters, np.int64)
-        progress[:: self._counters] = self.threads
+        counters = np.zeros((kernels + 1) * self._counters, np.int64)
+        counters[:: self._counters] = self.threads
+        left = self._call(kernel, *operands, counters)
+        if kernels > 1 and left != 1:
+            raise RuntimeError(f"{kernels} kernels were to be called, and {left} are left where 1 should be")
+
+    def _call(self, kernel: Callable[..., Any], *operands: Any) -> Any:
+        """What a kernel returns in the calling thread, while helpers call it too if they are free."""
         if self.threads == 1 or not self._busy.acquire(blocking=False):
-            kernel(*operands, progress, 0)
-            return
+            return kernel(*operands, 0)
         try:
             while len(self._helpers) < self.threads - 1:
                 self._helpers.append(_Helper())
             for number, helper in enumerate(self._helpers, start=1):
-                helper.call((kernel, (*operands, progress, number)))
-            kernel(*operands, progress, 0)
+                helper.call((kernel, (*operands, number)))
+            result = kernel(*operands, 0)
             for helper in self._helpers:
                 helper.job = None
         finally:
             self._busy.release()
+        return result
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if is_finalizing():  # helpers have been stopped wherever they were, one perhaps with its door shut

@@ -14,8 +14,8 @@ from .vector_emission import address_of, call_llvm
 @intrinsic
 def add_to_counter(typing_context: Any, counters: Any, index: Any, amount: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, place, amount = arguments
-        address = address_of(context, builder, signature.args[0], array, place)
+        array, offset, amount = arguments
+        address = address_of(context, builder, signature.args[0], array, offset)
         return builder.atomic_rmw("add", address, amount, "acq_rel")
 
     return types.int64(counters, types.intp, types.int64), code

@@ -117,7 +117,7 @@ def max_lanes(a: Vector) -> float:
 
 @instruction
 def transpose_block(
-    source: np.ndarray, index: int, stride: int, out: np.ndarray, place: int, step: int
+    source: np.ndarray, index: int, stride: int, out: np.ndarray, offset: int, step: int
 ) -> None:
     """Turn 16 rows of 16 numbers over: row r of the result is column r of the source.
 
@@ -125,4 +125,4 @@ def transpose_block(
     """
     block = np.array([source[index + r * stride : index + r * stride + LANES] for r in range(LANES)])
     for r in range(LANES):
-        out[place + r * step : place + r * step + LANES] = block[:, r]
+        out[offset + r * step : offset + r * step + LANES] = block[:, r]

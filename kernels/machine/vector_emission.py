@@ -171,11 +171,11 @@ def select(typing_context: Any, mask: Any, a: Any, b: Any) -> Any:
 
 def _mask_of(builder: Any, count: Any) -> Any:
     """Lanes below ``count``."""
-    places = ir.Constant(INTS, list(range(LANES)))
+    lanes = ir.Constant(INTS, list(range(LANES)))
     wanted = builder.trunc(count, _INT)
     undefined = ir.Constant(INTS, ir.Undefined)
     first = builder.insert_element(undefined, wanted, ir.Constant(_INT, 0))
-    return builder.icmp_signed("<", places, builder.shuffle_vector(first, undefined, _constant(0, INTS)))
+    return builder.icmp_signed("<", lanes, builder.shuffle_vector(first, undefined, _constant(0, INTS)))
 
 
 @intrinsic
@@ -189,10 +189,10 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:
 @intrinsic
 def load_part(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        flat, place, number = arguments
+        flat, offset, number = arguments
         pointer, mask = FLOATS.as_pointer(), ir.VectorType(BIT, LANES)
         function = call_llvm(builder, f"llvm.masked.load.v{LANES}f32.p0", FLOATS, pointer, _INT, mask, FLOATS)
-        address = builder.bitcast(address_of(context, builder, signature.args[0], flat, place), pointer)
+        address = builder.bitcast(address_of(context, builder, signature.args[0], flat, offset), pointer)
         return builder.call(
             function, [address, ir.Constant(_INT, 4), _mask_of(builder, number), _constant(0.0)]
         )
@@ -203,9 +203,9 @@ def load_part(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
 @intrinsic
 def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        flat, place, value = arguments
+        flat, offset, value = arguments
         (value,) = _vectors(builder, signature.args[2:], [value])
-        emit_store(builder, value, address_of(context, builder, signature.args[0], flat, place))
+        emit_store(builder, value, address_of(context, builder, signature.args[0], flat, offset))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), code
@@ -214,12 +214,12 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
 @intrinsic
 def store_part(typing_context: Any, array: Any, index: Any, vector: Any, count: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        flat, place, value, number = arguments
+        flat, offset, value, number = arguments
         pointer, mask = FLOATS.as_pointer(), ir.VectorType(BIT, LANES)
         function = call_llvm(
             builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), FLOATS, pointer, _INT, mask
         )
-        address = builder.bitcast(address_of(context, builder, signature.args[0], flat, place), pointer)
+        address = builder.bitcast(address_of(context, builder, signature.args[0], flat, offset), pointer)
         builder.call(function, [value, address, ir.Constant(_INT, 4), _mask_of(builder, number)])
         return context.get_dummy_value()
 
@@ -228,14 +228,14 @@ def store_part(typing_context: Any, array: Any, index: Any, vector: Any, count: 
 
 @intrinsic
 def transpose_block(
-    typing_context: Any, source: Any, index: Any, stride: Any, out: Any, place: Any, step: Any
+    typing_context: Any, source: Any, index: Any, stride: Any, out: Any, offset: Any, step: Any
 ) -> Any:
     """Four rounds of exchanging quarters: rows and columns whose numbers differ in one bit change places."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, index, stride, out, place, step = arguments
+        source, index, stride, out, offset, step = arguments
         first = address_of(context, builder, signature.args[0], source, index)
-        target = address_of(context, builder, signature.args[3], out, place)
+        target = address_of(context, builder, signature.args[3], out, offset)
 
         def row(base: Any, distance: Any, number: int) -> Any:
             return builder.gep(base, [builder.mul(distance, ir.Constant(INDEX, number))])

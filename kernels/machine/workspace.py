@@ -54,13 +54,13 @@ class Workspace:
     --------
     >>> workspace = Workspace()
     >>> first = workspace.empty(100, 30)
-    >>> place = first.ctypes.data
-    >>> place % 64
+    >>> address = first.ctypes.data
+    >>> address % 64
     0
-    >>> workspace.empty(100, 30).ctypes.data == place  # the first is still held
+    >>> workspace.empty(100, 30).ctypes.data == address  # the first is still held
     False
     >>> del first
-    >>> workspace.empty(3000).ctypes.data == place
+    >>> workspace.empty(3000).ctypes.data == address
     True
     """
 

@@ -36,9 +36,9 @@ import numpy as np
 from ..cost import Cost, float32_traffic
 from ..machine.runtime import NOTHING, Runtime, flat
 from ..rows.activations import activation_code, activation_flops, activation_reference
+from ..tiles.integer_packing import PackedIntegers
 from ..tiles.packing import PackedLinear
 from ..tiles.tile import tile_of_this_machine
-from .integer_product import PackedIntegers
 from .matrix_product import multiply, plan_product
 from .quantized_linear import QuantizedWeights, quantized_linear, quantized_linear_reference
 
@@ -195,10 +195,7 @@ def linear(
         flat(x),
         0,
         rows,
-        weights.in_features,
-        weights.panels,
-        weights.bias,
-        weights.out_features,
+        weights,
         activation_code(activation),
         added,
         out.reshape(-1),

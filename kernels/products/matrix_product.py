@@ -25,7 +25,7 @@ from ..machine.compilation import kernel, part
 from ..machine.threads import finish_task, next_task, wait_for_tasks
 from ..machine.vector import LANES, load, load_part, store, store_part
 from ..rows.activations import IDENTITY, activate
-from ..tiles.packing import pack_rows, round_up, row_place
+from ..tiles.packing import PackedLinear, pack_rows, round_up, row_offset
 from ..tiles.tile import BLOCK, Tile, multiply_tile
 
 _LARGEST_DEPTH = 1152
@@ -96,108 +96,121 @@ def multiply(
     x: np.ndarray,
     x_is_packed: int,
     rows: int,
-    in_features: int,
-    panels: np.ndarray,
-    bias: np.ndarray,
-    out_features: int,
+    weights: PackedLinear,
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
     out_row_size: int,
     out_panel_rows: int,
-    own: np.ndarray,
+    scratch: np.ndarray,
     plan: Plan,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Pack the rows, then multiply: one task is one block of rows and one panel of weights.
 
-    ``own`` holds the tiles of each thread and, if ``x`` is not packed, the packed rows behind them. The
-    result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say; see `packing.row_place`.
+    ``scratch`` holds the tiles of each thread and, if ``x`` is not packed, the packed rows behind them. The
+    result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say; see `packing.row_offset`.
     """
-    packed, packed_place = x, 0
+    in_features, panels = weights.in_features, weights.panels
+    packed, packed_offset = x, 0
     if x_is_packed == 0:
-        packed, packed_place = own, own.size - plan.packed_size
-        while True:
-            panel = next_task(progress, 0, plan.row_panels, thread)
-            if panel < 0:
-                break
-            first = panel * plan.tile_rows
-            pack_rows(
-                x, first * in_features, in_features, min(plan.tile_rows, rows - first), in_features,
-                packed, packed_place + first * plan.row_size, plan.tile_rows,
-            )  # fmt: skip
-            finish_task(progress, 0)
-        wait_for_tasks(progress, 0, plan.row_panels)
+        packed, packed_offset = scratch, scratch.size - plan.packed_size
+        pack_panels(x, rows, in_features, packed, packed_offset, plan, counters, thread)
 
     tile_size = plan.tile_rows * plan.columns
-    own_tiles = thread * plan.tiles_size
+    tiles = thread * plan.tiles_size
     tasks = plan.row_blocks * plan.weight_panels
     while True:
-        task = next_task(progress, 1, tasks, thread)
+        task = next_task(counters, 1, tasks, thread)
         if task < 0:
             break
         row_block, weight_panel = task // plan.weight_panels, task % plan.weight_panels
         first_panel = row_block * plan.panels_per_block
         last_panel = min(first_panel + plan.panels_per_block, plan.row_panels)
         first_feature = weight_panel * plan.columns
-        features = min(plan.columns, out_features - first_feature)
+        features = min(plan.columns, weights.out_features - first_feature)
         vectors = (features + LANES - 1) // LANES
-        weights = first_feature * (in_features + 3 & -4)
+        here = first_feature * (in_features + 3 & -4)
         for k in range(0, in_features, plan.depth):
             steps = (min(plan.depth, in_features - k) + 3) // 4
             # What is needed next lies behind: the next block of K of this panel, or the next panel.
-            ahead = weights + steps * 4 * vectors * LANES
+            ahead = here + steps * 4 * vectors * LANES
             for panel in range(first_panel, last_panel):
                 first = panel * plan.tile_rows
                 height = min(plan.tile_rows, rows - first)
-                tile = own_tiles + (panel - first_panel) * tile_size
+                tile = tiles + (panel - first_panel) * tile_size
                 multiply_tile(
                     height, vectors,
-                    packed, packed_place + first * plan.row_size + k * plan.tile_rows,
-                    panels, weights, steps,
-                    own, tile, plan.columns, LANES, k,
+                    packed, packed_offset + first * plan.row_size + k * plan.tile_rows,
+                    panels, here, steps,
+                    scratch, tile, plan.columns, LANES, k,
                     panels, max(0, min(ahead, panels.size - 2 * steps * LANES)),
                 )  # fmt: skip
                 ahead += 2 * steps * LANES
                 if k + plan.depth >= in_features:
                     _finish_tile(
-                        own, tile, plan.columns, height, bias, first_feature, features,
-                        activation, residual, out, first, out_features, out_row_size, out_panel_rows,
+                        scratch, tile, plan.columns, height, weights, first_feature, features,
+                        activation, residual, out, first, out_row_size, out_panel_rows,
                     )  # fmt: skip
-            weights += steps * 4 * vectors * LANES
-        finish_task(progress, 1)
-    wait_for_tasks(progress, 1, tasks)
+            here += steps * 4 * vectors * LANES
+        finish_task(counters, 1)
+    wait_for_tasks(counters, 1, tasks)
+
+
+@part
+def pack_panels(
+    x: np.ndarray,
+    rows: int,
+    width: int,
+    packed: np.ndarray,
+    offset: int,
+    plan: Plan,
+    counters: np.ndarray,
+    thread: int,
+) -> None:
+    """Pack plain rows; a panel is a task of the first phase."""
+    while True:
+        panel = next_task(counters, 0, plan.row_panels, thread)
+        if panel < 0:
+            break
+        first = panel * plan.tile_rows
+        pack_rows(
+            x, first * width, width, min(plan.tile_rows, rows - first), width,
+            packed, offset + first * plan.row_size, plan.tile_rows,
+        )  # fmt: skip
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, plan.row_panels)
 
 
 @part
 def _finish_tile(
-    own: np.ndarray,
+    scratch: np.ndarray,
     tile: int,
     columns: int,
     height: int,
-    bias: np.ndarray,
+    weights: PackedLinear,
     first_feature: int,
     features: int,
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
     first_row: int,
-    out_features: int,
     out_row_size: int,
     out_panel_rows: int,
 ) -> None:
-    """Add the bias to the sums of a tile, activate, add the residual, and put the result in its place."""
+    """Add the bias to the sums of a tile, activate, add the residual, and write the result."""
+    bias, out_features = weights.bias, weights.out_features
     residual_rows = residual.size // out_features
     added_row = first_row % residual_rows if residual_rows > 0 else 0
-    target = row_place(first_row, out_row_size, out_panel_rows) + first_feature * out_panel_rows
+    target = row_offset(first_row, out_row_size, out_panel_rows) + first_feature * out_panel_rows
     # A tile begins where a packed panel begins, so the rows of both are neighbours.
     step = out_row_size if out_panel_rows == 1 else BLOCK
     whole = features & -LANES
     for r in range(height):
         added = added_row * out_features + first_feature
         for j in range(0, whole, LANES):
-            y = load(own, tile + r * columns + j) + load(bias, first_feature + j)
+            y = load(scratch, tile + r * columns + j) + load(bias, first_feature + j)
             if activation != IDENTITY:
                 y = activate(activation, y)
             if residual_rows > 0:
@@ -205,7 +218,7 @@ def _finish_tile(
             store(out, target + j * out_panel_rows, y)
         if whole < features:
             count = features - whole
-            y = load(own, tile + r * columns + whole) + load_part(bias, first_feature + whole, count)
+            y = load(scratch, tile + r * columns + whole) + load_part(bias, first_feature + whole, count)
             if activation != IDENTITY:
                 y = activate(activation, y)
             if residual_rows > 0:

@@ -7,14 +7,13 @@ steps of the next, a few rows at a time. The last tile of a task is finished in 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..machine.compilation import part
 from ..machine.threads import finish_task, next_task, share_begin, wait_for_tasks
 from ..machine.vector import LANES
 from ..rows.activations import GELU_TANH, IDENTITY
+from ..tiles.integer_packing import PackedIntegers
 from ..tiles.matrix_tile import (
     STEP,
     begin_sums,
@@ -36,19 +35,19 @@ def multiply_on_matrix_unit(
     rows_of_words: np.ndarray,
     row_scales: np.ndarray,
     rows: int,
-    weights: Any,
+    weights: PackedIntegers,
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
-    own: np.ndarray,
+    scratch: np.ndarray,
     plan: Plan,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Multiply packed rows: one task is one block of rows and one panel of weights."""
     words, panels = plan.row_size, weights.panels
     tile_size = plan.tile_rows * plan.columns
-    own_tiles = thread * plan.tiles_size
+    tiles = thread * plan.tiles_size
     residual_rows = residual.size // weights.out_features
     simple = activation == IDENTITY or (activation == GELU_TANH and residual_rows == 0)
     tasks = plan.row_blocks * plan.weight_panels
@@ -57,7 +56,7 @@ def multiply_on_matrix_unit(
     unreported = 0
     open_matrix_unit()
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         row_block, weight_panel = task // plan.weight_panels, task % plan.weight_panels
@@ -75,11 +74,11 @@ def multiply_on_matrix_unit(
             for panel in range(first_panel, last_panel):
                 first = panel * plan.tile_rows
                 # Sums that wait for another block of K have places of their own.
-                place = own_tiles + (panel - first_panel) * tile_size * (plan.depth < words)
+                offset = tiles + (panel - first_panel) * tile_size * (plan.depth < words)
                 left = first * plan.row_size + k * plan.tile_rows
                 right = here
                 at_once = (height - finished + steps - 1) // steps
-                begin_sums(own, place, k)
+                begin_sums(scratch, offset, k)
                 for _ in range(steps):
                     multiply_step(rows - first, vectors, rows_of_words, left, panels, right)
                     left += STEP * plan.tile_rows
@@ -90,30 +89,30 @@ def multiply_on_matrix_unit(
                     end = min(finished + at_once, height)
                     if simple and stored_features == 2 * LANES:
                         finish_pairs(
-                            own, stored, plan.columns, finished, end, row_scales, weights, stored_feature,
+                            scratch, stored, plan.columns, finished, end, row_scales, weights, stored_feature,
                             activation, residual, residual_rows, out, stored_row,
                         )  # fmt: skip
                     else:
                         finish_rows(
-                            own, stored, plan.columns, finished, end, row_scales, weights, stored_feature,
+                            scratch, stored, plan.columns, finished, end, row_scales, weights, stored_feature,
                             stored_features, activation, residual, residual_rows, out, stored_row,
                         )  # fmt: skip
                     finished = end
                 if unreported:
-                    finish_task(progress, 0)
+                    finish_task(counters, 0)
                     unreported = 0
-                end_sums(own, place)
+                end_sums(scratch, offset)
                 if k + plan.depth >= words:
-                    stored, stored_row = place, first
+                    stored, stored_row = offset, first
                     height, finished = min(plan.tile_rows, rows - first), 0
                     stored_feature, stored_features = first_feature, features
             here += steps * STEP * vectors * LANES
         unreported = 1
     finish_rows(
-        own, stored, plan.columns, finished, height, row_scales, weights, stored_feature, stored_features,
+        scratch, stored, plan.columns, finished, height, row_scales, weights, stored_feature, stored_features,
         activation, residual, residual_rows, out, stored_row,
     )  # fmt: skip
     if unreported:
-        finish_task(progress, 0)
+        finish_task(counters, 0)
     close_matrix_unit()
-    wait_for_tasks(progress, 0, tasks)
+    wait_for_tasks(counters, 0, tasks)

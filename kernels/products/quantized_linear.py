@@ -38,8 +38,9 @@ from ..machine.runtime import NOTHING, Runtime, flat
 from ..machine.threads import counters_of_a_kernel
 from ..rows.activations import activation_code, activation_flops, activation_reference
 from ..rows.quantization import quantize, quantize_rows_cost, quantize_rows_reference
+from ..tiles.integer_packing import PackedIntegers
 from ..tiles.integer_tile import ZERO_POINT
-from .integer_product import PackedIntegers, multiply_integers, plan_integer_product
+from .integer_product import multiply_integers, plan_integer_product
 from .matrix_product import Plan
 
 
@@ -166,7 +167,7 @@ def quantized_linear(
 
     Examples
     --------
-    >>> from numpy_siglip.kernels.products.integer_product import pack_integers
+    >>> from numpy_siglip.kernels.tiles.integer_packing import pack_integers
     >>> runtime = Runtime(threads=1)
     >>> weights = pack_integers(runtime, np.array([[100, -2]], np.int8), np.array([0.01]), np.array([0.5]))
     >>> quantized_linear(runtime, np.array([[1.0, 0.0]]), weights).round(6).tolist()
@@ -209,14 +210,19 @@ def _quantize_and_multiply(
     activation: int,
     residual: np.ndarray,
     out: np.ndarray,
-    own: np.ndarray,
+    scratch: np.ndarray,
     plan: Plan,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
-) -> None:
+) -> int:
     """One kernel after the other."""
-    row_size, panel_rows = plan.row_size, plan.tile_rows
-    zero_point = np.int64(ZERO_POINT)
-    quantize(x, weights.in_features, zero_point, packed, row_size, panel_rows, scales, progress, thread)
-    rest = progress[counters_of_a_kernel(progress[0]) :]
-    multiply_integers(packed, scales, rows, weights, activation, residual, out, own, plan, rest, thread)
+    taken, zero_point = counters_of_a_kernel(counters[0]), np.int64(ZERO_POINT)
+    quantize(
+        x, weights.in_features, zero_point, packed, plan.row_size, plan.tile_rows, scales, counters, thread
+    )
+    counters = counters[taken:]
+    multiply_integers(
+        packed, scales, rows, weights, activation, residual, out, scratch, plan, counters, thread
+    )  # fmt: skip
+    counters = counters[taken:]
+    return counters.size // taken

@@ -98,11 +98,11 @@ def similarity(runtime: Runtime, x: np.ndarray, y: np.ndarray, scale: float, bia
 
 
 @kernel
-def scale_and_shift(x: np.ndarray, scale: float, bias: float, progress: np.ndarray, thread: int) -> None:
+def scale_and_shift(x: np.ndarray, scale: float, bias: float, counters: np.ndarray, thread: int) -> None:
     """Replace some thousand elements a task by x * scale + bias."""
     tasks = (x.size + _ELEMENTS_OF_TASK - 1) // _ELEMENTS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         end = min((task + 1) * _ELEMENTS_OF_TASK, x.size)
@@ -111,5 +111,5 @@ def scale_and_shift(x: np.ndarray, scale: float, bias: float, progress: np.ndarr
         if end & LANES - 1:
             i, count = end & -LANES, end & LANES - 1
             store_part(x, i, fma(load_part(x, i, count), fill(scale), fill(bias)), count)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)

@@ -284,11 +284,11 @@ _ELEMENTS_OF_TASK = 8192
 
 
 @kernel
-def activate_elements(x: np.ndarray, out: np.ndarray, code: int, progress: np.ndarray, thread: int) -> None:
+def activate_elements(x: np.ndarray, out: np.ndarray, code: int, counters: np.ndarray, thread: int) -> None:
     """Take some thousand elements a task."""
     tasks = (x.size + _ELEMENTS_OF_TASK - 1) // _ELEMENTS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         end = min((task + 1) * _ELEMENTS_OF_TASK, x.size)
@@ -297,5 +297,5 @@ def activate_elements(x: np.ndarray, out: np.ndarray, code: int, progress: np.nd
         if end & LANES - 1:
             i, count = end & -LANES, end & LANES - 1
             store_part(out, i, activate(code, load_part(x, i, count)), count)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)

@@ -180,11 +180,11 @@ _ELEMENTS_OF_TASK = 8192
 
 
 @kernel
-def gelu_of_elements(x: np.ndarray, out: np.ndarray, exact: bool, progress: np.ndarray, thread: int) -> None:
+def gelu_of_elements(x: np.ndarray, out: np.ndarray, exact: bool, counters: np.ndarray, thread: int) -> None:
     """Take some thousand elements a task."""
     tasks = (x.size + _ELEMENTS_OF_TASK - 1) // _ELEMENTS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         end = min((task + 1) * _ELEMENTS_OF_TASK, x.size)
@@ -194,5 +194,5 @@ def gelu_of_elements(x: np.ndarray, out: np.ndarray, exact: bool, progress: np.n
             i, count = end & -LANES, end & LANES - 1
             y = load_part(x, i, count)
             store_part(out, i, gelu_exact_vector(y) if exact else gelu_tanh_vector(y), count)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)

@@ -106,13 +106,13 @@ def l2_normalize(runtime: Runtime, x: np.ndarray) -> np.ndarray:
 
 @kernel
 def scale_to_length_one(
-    x: np.ndarray, out: np.ndarray, width: int, progress: np.ndarray, thread: int
+    x: np.ndarray, out: np.ndarray, width: int, counters: np.ndarray, thread: int
 ) -> None:
     """Take some rows a task. What is written first is the row divided by its largest magnitude."""
     rows = x.size // width
     tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
@@ -120,8 +120,8 @@ def scale_to_length_one(
             _divide(x, out, row * width, width, _ONE if largest == _ZERO else largest)
             length = np.sqrt(_sum_of_squares(out, row * width, width))
             _divide(out, out, row * width, width, _ONE if length == _ZERO else length)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 @part

@@ -29,7 +29,7 @@ from ..machine.compilation import kernel, part
 from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
 from ..machine.vector import LANES, Vector, fill, fma, load, load_part, store, store_part, sum_lanes
-from ..tiles.packing import row_place
+from ..tiles.packing import row_offset
 
 
 def layer_norm_reference(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
@@ -118,24 +118,24 @@ def normalise_rows(
     width: int,
     row_size: int,
     panel_rows: int,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Normalise some rows a task. A row stays in the first level of cache while it is read three times.
 
-    The result is plain or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_place`.
+    The result is plain or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_offset`.
     """
     rows = x.size // width
     tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
-            place = row_place(row, row_size, panel_rows)
-            normalise_row(x, weight, bias, eps, row * width, width, out, place, panel_rows)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+            offset = row_offset(row, row_size, panel_rows)
+            normalise_row(x, weight, bias, eps, row * width, width, out, offset, panel_rows)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 @part
@@ -147,7 +147,7 @@ def normalise_row(
     start: int,
     width: int,
     out: np.ndarray,
-    place: int,
+    offset: int,
     panel_rows: int,
 ) -> None:
     """Normalise one row."""
@@ -158,14 +158,14 @@ def normalise_row(
     scale = np.float32(1) / np.sqrt(variance + eps)
     for i in range(0, whole, LANES):
         normalised = (load(x, start + i) - mean) * scale
-        store(out, place + i * panel_rows, fma(normalised, load(weight, i), load(bias, i)))
+        store(out, offset + i * panel_rows, fma(normalised, load(weight, i), load(bias, i)))
     if rest:
         normalised = (load_part(x, start + whole, rest) - mean) * scale
         scaled = fma(normalised, load_part(weight, whole, rest), load_part(bias, whole, rest))
         if panel_rows == 1:
-            store_part(out, place + whole, scaled, rest)
+            store_part(out, offset + whole, scaled, rest)
         else:  # a packed row is filled up with what is finite, here zeros
-            store(out, place + whole * panel_rows, scaled)
+            store(out, offset + whole * panel_rows, scaled)
 
 
 @part

@@ -85,14 +85,14 @@ def mean_pooling(runtime: Runtime, x: np.ndarray) -> np.ndarray:
 
 @kernel
 def average_tokens(
-    x: np.ndarray, out: np.ndarray, tokens: int, width: int, progress: np.ndarray, thread: int
+    x: np.ndarray, out: np.ndarray, tokens: int, width: int, counters: np.ndarray, thread: int
 ) -> None:
     """Take one image a task; a column is added from the first token to the last."""
     batch = out.size // width
     whole = width & -LANES
     rest = width - whole
     while True:
-        image = next_task(progress, 0, batch, thread)
+        image = next_task(counters, 0, batch, thread)
         if image < 0:
             break
         start = image * tokens * width
@@ -106,5 +106,5 @@ def average_tokens(
             for token in range(tokens):
                 total = total + load_part(x, start + token * width + whole, rest)
             store_part(out, image * width + whole, total / np.float32(tokens), rest)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, batch)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, batch)

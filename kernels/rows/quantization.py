@@ -32,8 +32,9 @@ from ..machine.compilation import kernel, part
 from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
 from ..machine.vector import LANES, absolute, fill, fma, load, load_part, max_lanes, select, sum_lanes
+from ..tiles.integer_packing import words_of
 from ..tiles.integer_tile import WORD, store_bytes
-from ..tiles.packing import round_up, row_place
+from ..tiles.packing import row_offset
 from ..tiles.tile import BLOCK
 
 LARGEST_INTEGER = 127
@@ -110,17 +111,6 @@ def quantize_rows(runtime: Runtime, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.ascontiguousarray(q[..., :width]), scales
 
 
-def words_of(width: int) -> int:
-    """Words that a row of this many bytes takes in a product, where K is a multiple of 64 bytes.
-
-    Examples
-    --------
-    >>> words_of(768), words_of(588)
-    (192, 160)
-    """
-    return round_up(width, WORD * BLOCK) // WORD
-
-
 @kernel
 def quantize(
     x: np.ndarray,
@@ -130,30 +120,30 @@ def quantize(
     row_size: int,
     panel_rows: int,
     scales: np.ndarray,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Quantise some rows a task.
 
     The zero point is added to every integer: 0 for signed bytes, 128 for unsigned ones. The result is plain
-    or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_place`, and `integer_tile` for words.
+    or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_offset`, and `integer_tile` for words.
     """
     rows = x.size // width
     tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
-            place = row_place(row, row_size, panel_rows)
-            scales[row] = quantize_row(x, row * width, width, zero_point, words, place, panel_rows)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+            offset = row_offset(row, row_size, panel_rows)
+            scales[row] = quantize_row(x, row * width, width, zero_point, words, offset, panel_rows)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 @part
 def quantize_row(
-    x: np.ndarray, start: int, width: int, zero_point: int, words: np.ndarray, place: int, panel_rows: int
+    x: np.ndarray, start: int, width: int, zero_point: int, words: np.ndarray, offset: int, panel_rows: int
 ) -> float:
     """Quantise one row; its scale is returned."""
     whole = width & -LANES
@@ -187,15 +177,15 @@ def quantize_row(
     # A product and a sum, not one multiply-add: the product is rounded as everybody else would round it.
     shift = fill(_TO_WHOLE + np.float32(zero_point))
     for k in range(0, whole, LANES):
-        store_bytes(words, place + byte_place(k, panel_rows), load(x, start + k) * inverse + shift)
+        store_bytes(words, offset + byte_offset(k, panel_rows), load(x, start + k) * inverse + shift)
     if rest:
         last = load_part(x, start + whole, rest) * inverse + shift
-        store_bytes(words, place + byte_place(whole, panel_rows), last)
+        store_bytes(words, offset + byte_offset(whole, panel_rows), last)
     return scale
 
 
 @part
-def byte_place(k: int, panel_rows: int) -> int:
+def byte_offset(k: int, panel_rows: int) -> int:
     """How many words behind the first one of its row byte ``k`` lies, a multiple of 16."""
     word = k // WORD
     return word // BLOCK * BLOCK * panel_rows + word % BLOCK

@@ -96,14 +96,14 @@ def sigmoid_loss(runtime: Runtime, logits: np.ndarray) -> np.ndarray:
         raise ValueError(f"logits has shape {logits.shape}; there must be as many columns as rows")
     rows = len(logits)
     out = runtime.empty(rows)
-    own = runtime.empty(runtime.threads * round_up(rows, LANES))
-    runtime.run(sum_losses, flat(logits), out, own, rows)
+    scratch = runtime.empty(runtime.threads * round_up(rows, LANES))
+    runtime.run(sum_losses, flat(logits), out, scratch, rows)
     return out
 
 
 @kernel
 def sum_losses(
-    logits: np.ndarray, out: np.ndarray, own: np.ndarray, columns: int, progress: np.ndarray, thread: int
+    logits: np.ndarray, out: np.ndarray, scratch: np.ndarray, columns: int, counters: np.ndarray, thread: int
 ) -> None:
     """Take some rows a task, each through a copy of a thread's own that is filled up with -inf."""
     padded = (columns + LANES - 1) // LANES * LANES
@@ -111,20 +111,20 @@ def sum_losses(
     start = thread * padded
     tasks = (columns + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, columns)):
             for i in range(0, whole, LANES):
-                store(own, start + i, load(logits, row * columns + i))
+                store(scratch, start + i, load(logits, row * columns + i))
             if whole < columns:
-                store(own, start + whole, load_part(logits, row * columns + whole, columns - whole))
+                store(scratch, start + whole, load_part(logits, row * columns + whole, columns - whole))
                 for i in range(columns, padded):
-                    own[start + i] = _MINUS_INFINITY  # of which the softplus is 0
-            own[start + row] = -own[start + row]
+                    scratch[start + i] = _MINUS_INFINITY  # of which the softplus is 0
+            scratch[start + row] = -scratch[start + row]
             total = fill(_ZERO)
             for i in range(0, padded, LANES):
-                total = total + softplus_vector(load(own, start + i))
+                total = total + softplus_vector(load(scratch, start + i))
             out[row] = sum_lanes(total)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)

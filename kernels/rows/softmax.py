@@ -88,49 +88,50 @@ def softmax(runtime: Runtime, x: np.ndarray) -> np.ndarray:
     out = runtime.empty(*x.shape)
     width = x.shape[-1]
     vectors = -(-width // LANES)
-    own = runtime.empty(runtime.threads * _ROWS_OF_TASK * LANES * (vectors + ROOM_OF_A_ROW))
-    runtime.run(softmax_rows, flat(x), out.reshape(-1), own, width)
+    scratch = runtime.empty(runtime.threads * _ROWS_OF_TASK * LANES * (vectors + ROOM_OF_A_ROW))
+    runtime.run(softmax_rows, flat(x), out.reshape(-1), scratch, width)
     return out
 
 
 @kernel
 def softmax_rows(
-    x: np.ndarray, out: np.ndarray, own: np.ndarray, width: int, progress: np.ndarray, thread: int
+    x: np.ndarray, out: np.ndarray, scratch: np.ndarray, width: int, counters: np.ndarray, thread: int
 ) -> None:
     """Take some rows a task, through a copy of a thread's own in which vectors of the rows alternate."""
     vectors, whole = (width + LANES - 1) // LANES, width // LANES
     step = _ROWS_OF_TASK * LANES
-    place = thread * step * (vectors + ROOM_OF_A_ROW)
-    room = place + vectors * step
+    offset = thread * step * (vectors + ROOM_OF_A_ROW)
+    room = offset + vectors * step
     count = x.size // width
     tasks = (count + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
     while True:
-        task = next_task(progress, 0, tasks, thread)
+        task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
         first = task * _ROWS_OF_TASK
         rows = min(_ROWS_OF_TASK, count - first)
         for r in range(rows):
-            source, target = (first + r) * width, place + r * LANES
+            source, target = (first + r) * width, offset + r * LANES
             for v in range(whole):
-                store(own, target + v * step, load(x, source + v * LANES))
+                store(scratch, target + v * step, load(x, source + v * LANES))
             if whole < vectors:
-                store(own, target + whole * step, load_part(x, source + whole * LANES, width - whole * LANES))
-        exclude_lanes(own, place + (vectors - 1) * step, rows, width - (vectors - 1) * LANES)
-        start_softmax(own, room, rows)
-        raise_maxima(own, place, step, vectors, room, rows)
-        settle_maxima(own, room, rows)
-        exponentials(own, place, step, vectors, room, rows)
+                last = load_part(x, source + whole * LANES, width - whole * LANES)
+                store(scratch, target + whole * step, last)
+        exclude_lanes(scratch, offset + (vectors - 1) * step, rows, width - (vectors - 1) * LANES)
+        start_softmax(scratch, room, rows)
+        raise_maxima(scratch, offset, step, vectors, room, rows)
+        settle_maxima(scratch, room, rows)
+        exponentials(scratch, offset, step, vectors, room, rows)
         for r in range(rows):
-            scale = scale_of_row(own, room, r)
-            source, target = place + r * LANES, (first + r) * width
+            scale = scale_of_row(scratch, room, r)
+            source, target = offset + r * LANES, (first + r) * width
             for v in range(whole):
-                store(out, target + v * LANES, load(own, source + v * step) * scale)
+                store(out, target + v * LANES, load(scratch, source + v * step) * scale)
             if whole < vectors:
-                last = load(own, source + whole * step) * scale
+                last = load(scratch, source + whole * step) * scale
                 store_part(out, target + whole * LANES, last, width - whole * LANES)
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, tasks)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, tasks)
 
 
 # The steps of a softmax, for whoever has its scores in cache bit by bit. Some rows are gone through together:
@@ -161,20 +162,20 @@ def start_softmax(scores: np.ndarray, room: int, rows: int) -> None:
 def raise_maxima(scores: np.ndarray, start: int, step: int, vectors: int, room: int, rows: int) -> None:
     """Take some more vectors of each row into account."""
     for r in range(rows):
-        place = room + ROOM_OF_A_ROW * r * LANES
-        largest = load(scores, place)
+        offset = room + ROOM_OF_A_ROW * r * LANES
+        largest = load(scores, offset)
         for v in range(vectors):
             x = load(scores, start + v * step + r * LANES)
             largest = select(x > largest, x, largest)
-        store(scores, place, largest)
+        store(scores, offset, largest)
 
 
 @part
 def settle_maxima(scores: np.ndarray, room: int, rows: int) -> None:
     """After the last score: one maximum for all lanes."""
     for r in range(rows):
-        place = room + ROOM_OF_A_ROW * r * LANES
-        scores[place] = max_lanes(load(scores, place))
+        offset = room + ROOM_OF_A_ROW * r * LANES
+        scores[offset] = max_lanes(load(scores, offset))
 
 
 @part
@@ -182,8 +183,8 @@ def exponentials(scores: np.ndarray, start: int, step: int, vectors: int, room: 
     """Replace some vectors of each row by exp(x - max), and add them up lane by lane, in their order."""
     fours = vectors & -4
     for r in range(rows):
-        place = room + ROOM_OF_A_ROW * r * LANES
-        maximum, total, row = scores[place], load(scores, place + LANES), start + r * LANES
+        offset = room + ROOM_OF_A_ROW * r * LANES
+        maximum, total, row = scores[offset], load(scores, offset + LANES), start + r * LANES
         for v in range(0, fours, 4):
             for i in range(row + v * step, row + (v + 4) * step, step):  # in one go, with constants at hand
                 e = exp_of_negative(load(scores, i) - maximum)
@@ -193,7 +194,7 @@ def exponentials(scores: np.ndarray, start: int, step: int, vectors: int, room: 
             e = exp_of_negative(load(scores, row + v * step) - maximum)
             store(scores, row + v * step, e)
             total = total + e
-        store(scores, place + LANES, total)
+        store(scores, offset + LANES, total)
 
 
 @part

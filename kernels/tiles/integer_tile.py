@@ -68,9 +68,9 @@ def multiply_integer_tile(
     whole = out.view(np.int32)
     for r in range(rows):
         for v in range(vectors):
-            place = out_index + r * row_stride + v * vector_stride
-            before = whole[place : place + LANES] if resume else np.int32(0)
-            whole[place : place + LANES] = before + product[r, v * LANES : (v + 1) * LANES]
+            offset = out_index + r * row_stride + v * vector_stride
+            before = whole[offset : offset + LANES] if resume else np.int32(0)
+            whole[offset : offset + LANES] = before + product[r, v * LANES : (v + 1) * LANES]
 
 
 @instruction
@@ -85,7 +85,7 @@ def store_bytes(words: np.ndarray, index: int, shifted: Vector) -> None:
 
 
 @instruction
-def load_sums(sums: np.ndarray, index: int, corrections: np.ndarray, place: int) -> Vector:
+def load_sums(sums: np.ndarray, index: int, corrections: np.ndarray, offset: int) -> Vector:
     """Sixteen sums of 32 bits, each with its correction added, as the nearest float32."""
     whole = sums[index : index + LANES].view(np.int32)
-    return (whole + corrections[place : place + LANES].view(np.int32)).astype(np.float32)
+    return (whole + corrections[offset : offset + LANES].view(np.int32)).astype(np.float32)

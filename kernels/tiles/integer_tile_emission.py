@@ -104,8 +104,8 @@ multiply_integer_tile = define_tile(tile_of_this_machine, emit_dot)
 @intrinsic
 def store_bytes(typing_context: Any, words: Any, index: Any, shifted: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, place, vector = arguments
-        address = address_of(context, builder, signature.args[0], array, place)
+        array, offset, vector = arguments
+        address = address_of(context, builder, signature.args[0], array, offset)
         lanes = ir.VectorType(BYTE, LANES)
         lowest = builder.trunc(builder.bitcast(vector, INTS), lanes)
         builder.store(lowest, builder.bitcast(address, lanes.as_pointer())).align = WORD
@@ -115,7 +115,7 @@ def store_bytes(typing_context: Any, words: Any, index: Any, shifted: Any) -> An
 
 
 @intrinsic
-def load_sums(typing_context: Any, sums: Any, index: Any, corrections: Any, place: Any) -> Any:
+def load_sums(typing_context: Any, sums: Any, index: Any, corrections: Any, offset: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
         first = address_of(context, builder, kinds[0], *arguments[:2])

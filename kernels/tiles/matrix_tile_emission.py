@@ -41,8 +41,8 @@ def _move(builder: Any, name: str, register: int, address: Any, stride: int) -> 
 def _move_sums(builder: Any, name: str, address: Any) -> None:
     for register in _SUMS:
         row, vector = divmod(register, MATRIX.vectors)
-        place = builder.gep(address, [_number(row * _ROWS * MATRIX.columns + vector * LANES)])
-        _move(builder, name, register, place, MATRIX.columns)
+        offset = builder.gep(address, [_number(row * _ROWS * MATRIX.columns + vector * LANES)])
+        _move(builder, name, register, offset, MATRIX.columns)
 
 
 @intrinsic
@@ -52,8 +52,8 @@ def open_matrix_unit(typing_context: Any) -> Any:
             # Palette 1; from byte 16 on the bytes of a row of each register, from 48 on its rows.
             shapes = [1, *[0] * 15, *[_ROW_BYTES, 0] * _REGISTERS, *[0] * 16, *[_ROWS] * _REGISTERS, *[0] * 8]
             constant = ir.Constant(ir.VectorType(BYTE, len(shapes)), shapes)
-            place = builder.bitcast(cgutils.alloca_once_value(builder, constant), _POINTER)
-            builder.call(call_llvm(builder, "llvm.x86.ldtilecfg", _VOID, _POINTER), [place])
+            offset = builder.bitcast(cgutils.alloca_once_value(builder, constant), _POINTER)
+            builder.call(call_llvm(builder, "llvm.x86.ldtilecfg", _VOID, _POINTER), [offset])
         return context.get_dummy_value()
 
     return types.void(), code
@@ -73,8 +73,8 @@ def close_matrix_unit(typing_context: Any) -> Any:
 def begin_sums(typing_context: Any, sums: Any, index: Any, resume: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if uses_matrix_unit():
-            array, place, resume = arguments
-            address = address_of(context, builder, signature.args[0], array, place)
+            array, offset, resume = arguments
+            address = address_of(context, builder, signature.args[0], array, offset)
             with builder.if_else(builder.icmp_signed("!=", resume, _number(0))) as (resumed, zero):
                 with resumed:
                     _move_sums(builder, "tileloadd64", address)
@@ -120,9 +120,9 @@ def multiply_step(
 ) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if uses_matrix_unit():
-            rows, vectors, *places = arguments
-            left = address_of(context, builder, signature.args[2], *places[:2])
-            right = address_of(context, builder, signature.args[4], *places[2:])
+            rows, vectors, *indices = arguments
+            left = address_of(context, builder, signature.args[2], *indices[:2])
+            right = address_of(context, builder, signature.args[4], *indices[2:])
             tall = builder.icmp_signed(">", rows, _number(_ROWS))
             wide = builder.icmp_signed(">", vectors, _number(1))
             for heights, is_tall in ((2, tall), (1, builder.not_(tall))):

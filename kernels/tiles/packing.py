@@ -16,7 +16,7 @@ other, so that packing copies whole vectors and nothing has to be turned over:
     panel p, row r of it, step k:       p * (rows * K16) + (k // 16) * (rows * 16) + r * 16 + k % 16
 
 In the second formula a panel of one row, with K itself for K16, is a plain row. Operations whose result is
-read by a product alone write it by that formula (`row_place`), and then nothing has to be packed.
+read by a product alone write it by that formula (`row_offset`), and then nothing has to be packed.
 
 K4 and K16 are K rounded up to a multiple of 4 and of 16. Arithmetic runs to K4: the zeros in between add
 nothing, to the last bit.
@@ -83,14 +83,14 @@ def pack_linear(
         parts = [np.concatenate(parts)]
     out_features, in_features = sum(map(len, parts)), parts[0].shape[1]
     panels = aligned_empty(round_up(out_features, LANES) * round_up(in_features, 4))
-    place = 0
+    offset = 0
     for rows in parts:
         # Weights are often a read-only view of a file. That is a type of its own to Numba, for which this
         # one kernel is compiled too, rather than to copy every weight.
         source = np.require(rows, np.float32, ["C"]).reshape(-1)
         panel_count = -(-len(rows) // tile.columns)
-        runtime.run(pack_weight, source, panels[place:], len(rows), in_features, tile.columns, panel_count)
-        place += len(rows) * round_up(in_features, 4)
+        runtime.run(pack_weight, source, panels[offset:], len(rows), in_features, tile.columns, panel_count)
+        offset += len(rows) * round_up(in_features, 4)
     bias = np.zeros(out_features, np.float32) if bias is None else np.array(bias, np.float32)
     return PackedLinear(panels, bias, in_features, out_features)
 
@@ -103,12 +103,12 @@ def pack_weight(
     in_features: int,
     columns: int,
     panel_count: int,
-    progress: np.ndarray,
+    counters: np.ndarray,
     thread: int,
 ) -> None:
     """Pack (out_features, in_features) into panels; each panel is a task."""
     while True:
-        task = next_task(progress, 0, panel_count, thread)
+        task = next_task(counters, 0, panel_count, thread)
         if task < 0:
             break
         first = task * columns
@@ -116,13 +116,13 @@ def pack_weight(
             weight, first * in_features, in_features, min(columns, out_features - first), in_features,
             panels, first * (in_features + 3 & -4),
         )  # fmt: skip
-        finish_task(progress, 0)
-    wait_for_tasks(progress, 0, panel_count)
+        finish_task(counters, 0)
+    wait_for_tasks(counters, 0, panel_count)
 
 
 @part
 def pack_panel(
-    source: np.ndarray, index: int, stride: int, features: int, depth: int, panel: np.ndarray, place: int
+    source: np.ndarray, index: int, stride: int, features: int, depth: int, panel: np.ndarray, offset: int
 ) -> None:
     """Turn ``features`` rows of ``depth`` numbers over, so that they lie side by side."""
     width = features + LANES - 1 & -LANES
@@ -130,20 +130,20 @@ def pack_panel(
     whole_features, whole_depth = features & -LANES, depth & -LANES
     for j in range(0, whole_features, LANES):
         for k in range(0, whole_depth, LANES):
-            transpose_block(source, index + j * stride + k, stride, panel, place + k * width + j, width)
+            transpose_block(source, index + j * stride + k, stride, panel, offset + k * width + j, width)
         for k in range(whole_depth, padded_depth):
             for lane in range(LANES):
                 value = source[index + (j + lane) * stride + k] if k < depth else np.float32(0)
-                panel[place + k * width + j + lane] = value
+                panel[offset + k * width + j + lane] = value
     if whole_features < width:
         for k in range(padded_depth):
             for j in range(whole_features, width):
                 inside = j < features and k < depth
-                panel[place + k * width + j] = source[index + j * stride + k] if inside else np.float32(0)
+                panel[offset + k * width + j] = source[index + j * stride + k] if inside else np.float32(0)
 
 
 @part
-def row_place(row: int, row_size: int, panel_rows: int) -> int:
+def row_offset(row: int, row_size: int, panel_rows: int) -> int:
     """Where a row begins; its k, where k divides by 16, lies ``k * panel_rows`` further on.
 
     Plain rows are panels of one row, and ``row_size`` is then their width.
@@ -159,19 +159,19 @@ def pack_rows(
     rows: int,
     depth: int,
     panel: np.ndarray,
-    place: int,
+    offset: int,
     panel_rows: int,
 ) -> None:
     """Copy ``rows`` rows into a panel of ``panel_rows``; the others become zero."""
     whole = depth & -LANES
     for k in range(0, whole, LANES):
-        block = place + k * panel_rows
+        block = offset + k * panel_rows
         for r in range(rows):
             store(panel, block + r * BLOCK, load(source, index + r * stride + k))
         for r in range(rows, panel_rows):
             store(panel, block + r * BLOCK, fill(np.float32(0)))
     if whole < depth:
-        block = place + whole * panel_rows
+        block = offset + whole * panel_rows
         for r in range(panel_rows):
             if r < rows:
                 tail = load_part(source, index + r * stride + whole, depth - whole)

@@ -130,6 +130,6 @@ def multiply_tile(
     product = (left.astype(np.float64) @ right).astype(np.float32).reshape(rows, vectors, LANES)
     for r in range(rows):
         for v in range(vectors):
-            place = out_index + r * row_stride + v * vector_stride
-            before = out[place : place + LANES] if resume else np.float32(0)
-            out[place : place + LANES] = before + product[r, v]
+            offset = out_index + r * row_stride + v * vector_stride
+            before = out[offset : offset + LANES] if resume else np.float32(0)
+            out[offset : offset + LANES] = before + product[r, v]

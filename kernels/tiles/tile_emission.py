@@ -116,18 +116,18 @@ def _emit_tile(
     Every step of k loads one row of ``b`` as vectors, and for each row of the tile spreads one number
     of ``a`` over a register and multiplies the two into the accumulators.
     """
-    places = [(r, v) for r in range(tile.rows) for v in range(tile.vectors)]
+    entries = [(r, v) for r in range(tile.rows) for v in range(tile.vectors)]
 
     def number(value: int) -> Any:
         return ir.Constant(INDEX, value)
 
     def out_address(r: int, v: int) -> Any:
-        offset = builder.add(builder.mul(row_stride, number(r)), builder.mul(vector_stride, number(v)))
-        return builder.gep(out, [offset])
+        entry = builder.add(builder.mul(row_stride, number(r)), builder.mul(vector_stride, number(v)))
+        return builder.gep(out, [entry])
 
     def accumulators(*sources: tuple[list[Any], Any]) -> list[Any]:
         """One variable for each accumulator, with its value for each block that may come before."""
-        variables = [builder.phi(FLOATS) for _ in places]
+        variables = [builder.phi(FLOATS) for _ in entries]
         for values, block in sources:
             for variable, value in zip(variables, values, strict=True):
                 variable.add_incoming(value, block)
@@ -140,11 +140,11 @@ def _emit_tile(
     builder.position_at_end(zero)
     builder.branch(start)
     builder.position_at_end(resumed)
-    partial = [emit_load(builder, out_address(r, v)) for r, v in places]
+    partial = [emit_load(builder, out_address(r, v)) for r, v in entries]
     builder.branch(start)
 
     builder.position_at_end(start)
-    initial = accumulators(([ir.Constant(FLOATS, [0.0] * LANES)] * len(places), zero), (partial, resumed))
+    initial = accumulators(([ir.Constant(FLOATS, [0.0] * LANES)] * len(entries), zero), (partial, resumed))
     builder.cbranch(builder.icmp_signed(">", steps, number(0)), loop, end)
 
     builder.position_at_end(loop)
@@ -164,8 +164,8 @@ def _emit_tile(
         for r in range(tile.rows):
             spread = emit_spread(builder, builder.load(builder.gep(a_here, [number(r * BLOCK + k)])))
             for v in range(tile.vectors):
-                place = r * tile.vectors + v
-                sums[place] = multiply_add(builder, spread, row_of_b[v], sums[place])
+                entry = r * tile.vectors + v
+                sums[entry] = multiply_add(builder, spread, row_of_b[v], sums[entry])
         if k % 2:  # one line of what comes next, while the arithmetic goes on
             line = builder.add(builder.shl(step, number(5)), number(k // 2 * LANES))
             emit_prefetch(builder, builder.gep(ahead, [line]))
@@ -177,7 +177,7 @@ def _emit_tile(
     builder.cbranch(builder.icmp_signed("<", following, steps), loop, end)
 
     builder.position_at_end(end)
-    for (r, v), value in zip(places, accumulators((initial, start), (sums, loop)), strict=True):
+    for (r, v), value in zip(entries, accumulators((initial, start), (sums, loop)), strict=True):
         emit_store(builder, value, out_address(r, v))
 
 

@@ -19,17 +19,14 @@ from numpy_siglip.kernels.catalogue.sampling import (
 from numpy_siglip.kernels.layers.encoder import PackedEncoder, encoder
 from numpy_siglip.kernels.layers.encoder_layer import encoder_layer, encoder_layer_reference
 from numpy_siglip.kernels.machine.runtime import NOTHING, Runtime
-from numpy_siglip.kernels.products.integer_product import (
-    multiply_integers,
-    pack_integers,
-    plan_integer_product,
-)
+from numpy_siglip.kernels.products.integer_product import multiply_integers, plan_integer_product
 from numpy_siglip.kernels.products.quantized_linear import (
     QuantizedWeights,
     quantized_linear,
     quantized_linear_reference,
 )
 from numpy_siglip.kernels.rows.quantization import quantize_rows, quantize_rows_reference
+from numpy_siglip.kernels.tiles.integer_packing import pack_integers
 from numpy_siglip.kernels.tiles.integer_tile import LARGEST_DEPTH
 from numpy_siglip.kernels.tiles.matrix_tile import integer_tile_of_this_machine
 
@@ -56,10 +53,10 @@ def _sums(runtime: Runtime, q: np.ndarray, weight: np.ndarray) -> np.ndarray:
     blocks = padded.reshape(plan.row_panels, plan.tile_rows, plan.row_size // 16, 64)
     packed = np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).view(np.float32).reshape(-1)
     out = np.empty(rows * width, np.float32)
-    own = np.empty(runtime.threads * plan.tiles_size, np.float32)
+    scratch = np.empty(runtime.threads * plan.tiles_size, np.float32)
     weights = pack_integers(runtime, weight, np.ones(width, np.float32))
     ones = np.ones(rows, np.float32)
-    runtime.run(multiply_integers, packed, ones, rows, weights, 0, NOTHING, out, own, plan)
+    runtime.run(multiply_integers, packed, ones, rows, weights, 0, NOTHING, out, scratch, plan)
     return out.reshape(rows, width)
 
 
@@ -111,10 +108,10 @@ def test_compiled_rows_are_quantised_to_the_same_integers(width, runtime):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("place", [0, 16, 40])
-def test_what_is_not_finite_spreads_over_its_row_and_no_further(bad, place, runtime):
+@pytest.mark.parametrize("column", [0, 16, 40])
+def test_what_is_not_finite_spreads_over_its_row_and_no_further(bad, column, runtime):
     x, weight = np.random.default_rng(0).standard_normal((5, 41)).astype(np.float32), _bytes(20, 41, seed=1)
-    x[2, place] = bad
+    x[2, column] = bad
     packed = pack_integers(runtime, weight, np.ones(20))
     for result in (
         quantized_linear(runtime, x, packed),
@@ -176,7 +173,7 @@ SCRIPT = """
 import sys
 import numpy as np
 import numpy_siglip.kernels.machine.processor as processor
-from numpy_siglip.kernels.products.integer_product import pack_integers
+from numpy_siglip.kernels.tiles.integer_packing import pack_integers
 from numpy_siglip.kernels.products.quantized_linear import QuantizedWeights, quantized_linear
 from numpy_siglip.kernels.products.quantized_linear import quantized_linear_reference
 from numpy_siglip.kernels.machine.runtime import Runtime

@@ -22,7 +22,7 @@ from numpy_siglip import (
     SiglipVisionModel,
 )
 from numpy_siglip.commands.command_line import main
-from numpy_siglip.kernels.products.integer_product import PackedIntegers
+from numpy_siglip.kernels.tiles.integer_packing import PackedIntegers
 from numpy_siglip.kernels.tiles.packing import PackedLinear
 from numpy_siglip.tools.quantize.quantization import quantize_model
 from numpy_siglip.tools.quantize.sensitivity import scan_sensitivity
