@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
@@ -120,9 +121,26 @@ def test_every_public_name_is_there():
         numpy_siglip.SiglipAudioModel  # noqa: B018
 
 
+# Every command as a user of the bundled model would type it; what the words of the last column are in.
+COMMANDS = {
+    "embed": (["embed", "picture.png", "--output", "images.npy"], "192 numbers in images.npy"),
+    "classify": (
+        ["classify", "picture.png", "--labels", "a pizza, a lion, a bicycle", "--top", "1"],
+        "a lion",
+    ),
+    "similarity": (["similarity", "picture.png", "--text", "a lion", "a pizza"], "a pizza"),
+    "inspect": (["inspect", "--model", "emoji"], "in the layout of transformers"),
+    "validate": (["validate", "--model", "emoji"], "torch is not installed"),
+    "visualize": (["visualize", "picture.png", "--output", "pictures"], "pooling_attention.png"),
+    "convert": (["convert", "emoji", "copy"], "SiglipModel"),
+    "quantize": (["quantize", "emoji", "--output", "int8"], "model.safetensors"),
+    "warmup": (["warmup"], "kernels"),
+}
+
+
 @pytest.mark.slow
-def test_the_wheel_alone_does_the_main_job(toy_folder, photos, tmp_path):
-    """Build both distributions, install the wheel in an empty environment, embed a photograph."""
+def test_the_wheel_alone_runs_every_command(toy_folder, photos, tmp_path):
+    """Build both distributions, install the wheel in an empty environment, and run what it promises."""
     subprocess.run(
         [sys.executable, "-m", "build", "--outdir", tmp_path / "dist", REPOSITORY], check=True, timeout=600
     )
@@ -130,45 +148,41 @@ def test_the_wheel_alone_does_the_main_job(toy_folder, photos, tmp_path):
     (source,) = (tmp_path / "dist").glob("*.tar.gz")
     assert source.stat().st_size < 9_500_000  # of which 7.5 MB are the bundled model
     names = zipfile.ZipFile(wheel).namelist()
-    for name in (
-        "numpy_siglip/py.typed",
-        "numpy_siglip/model/vision.py",
-        "numpy_siglip/kernels/products/linear.py",
-        "numpy_siglip/checkpoints/layouts/timm.py",
-        "numpy_siglip/emoji/model.safetensors",
-        "numpy_siglip/emoji/tokenizer.json",
-        "numpy_siglip/emoji/LICENCES.txt",
-    ):
-        assert name in names
-    top_level = {name.partition("/")[0] for name in names if ".dist-info" not in name}
-    assert top_level == {"numpy_siglip"}
+    files = [f"numpy_siglip/{file.relative_to(PACKAGE)}" for file in _files_below(PACKAGE)]
+    files += [f"numpy_siglip/kernels/{file.relative_to(KERNELS)}" for file in _files_below(KERNELS)]
+    files += ["numpy_siglip/py.typed"]
+    files += [f"numpy_siglip/emoji/{file.name}" for file in (PACKAGE / "emoji").iterdir()]
+    assert {name for name in names if ".dist-info" not in name} == set(files)
 
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
     binaries = tmp_path / "venv" / "bin"
+
+    def run(*arguments) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [binaries / "numpy-siglip", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            cwd=tmp_path,
+            check=False,
+        )
+
     subprocess.run([binaries / "pip", "install", "--quiet", wheel], check=True, timeout=600)
     installed = subprocess.run([binaries / "pip", "list"], capture_output=True, text=True, check=True).stdout
     assert "torch" not in installed
-    output = tmp_path / "out.npy"
-    subprocess.run(
-        [binaries / "numpy-siglip", "embed", photos[0], "--model", toy_folder, "--output", output],
-        check=True,
-        timeout=120,
-        cwd=tmp_path,
-    )
+    assert run("embed", photos[0], "--model", toy_folder, "--output", "out.npy").returncode == 0
     from numpy_siglip import Embedder
 
     expected = Embedder.from_pretrained(toy_folder).embed_images(photos[:1], normalize=False)
-    np.testing.assert_allclose(np.load(output), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5, atol=1e-5)
 
-    subprocess.run([binaries / "pip", "install", "--quiet", f"{wheel}[text]"], check=True, timeout=600)
+    extras = f"{wheel}[text,plots]"
+    subprocess.run([binaries / "pip", "install", "--quiet", extras], check=True, timeout=600)
     shutil.copy(PACKAGE / "emoji" / "lion.png", tmp_path / "picture.png")
-    answer = subprocess.run(
-        [binaries / "numpy-siglip", "classify", "picture.png", "--labels", "a pizza, a lion, a bicycle"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-        cwd=tmp_path,
-    )
-    assert answer.stdout.splitlines()[1].split(maxsplit=1)[1] == "a lion"
-    assert answer.stderr.count("\n") == 1
+    described = re.findall(r"^    ([a-z]+)\b", run("--help").stdout, flags=re.MULTILINE)
+    assert sorted(described) == sorted(COMMANDS)
+    for name, (arguments, words) in COMMANDS.items():
+        answer = run(*arguments)
+        assert answer.returncode == (2 if name == "validate" else 0), (name, answer.stderr)
+        assert words in answer.stdout + answer.stderr, name
+        assert "Traceback" not in answer.stderr, name

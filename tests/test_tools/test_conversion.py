@@ -121,7 +121,14 @@ def test_a_tower_inside_a_larger_model_becomes_a_model(toy_folder, tmp_path):
     vision = json.loads((toy_folder / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({"model_type": "paligemma", "vision_config": vision}))
     conversion = convert_model(source, tmp_path / "out")
-    assert [file.name for file in conversion.files] == ["config.json", "model.safetensors"]
+    assert [file.name for file in conversion.files] == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",  # of its family, since the source has none
+    ]
+    assert conversion.inferred == (
+        "preprocessing of paligemma: resample 3 (bicubic), image_mean and image_std 0.5",
+    )
     opened = _open(transformers.SiglipVisionModel, tmp_path / "out")
     for name, value in tensors.items():
         np.testing.assert_array_equal(opened.state_dict()[name].numpy(), value)

@@ -190,9 +190,12 @@ class ModelFiles:
         return Said(file, values, tuple(notes))
 
     def _no_preprocessing(self) -> ConfigError:
+        problem = f"{self.folder}: no {PREPROCESSOR_FILE}"
+        if self.json(PROCESSOR_FILE) is not None:
+            problem = f"{self.folder / PROCESSOR_FILE}: holds no image_processor"
         return ConfigError(
-            f"{self.folder}: no {PREPROCESSOR_FILE}, and no model beside which it could be inferred; put the "
-            "model's beside its weights, or construct an image processor"
+            f"{problem}, and there is no model beside it to infer one from; put the model's {PREPROCESSOR_FILE} "
+            "beside its weights, or construct an image processor"
         )
 
 
