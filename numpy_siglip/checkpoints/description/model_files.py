@@ -194,8 +194,8 @@ class ModelFiles:
         if self.json(PROCESSOR_FILE) is not None:
             problem = f"{self.folder / PROCESSOR_FILE}: holds no image_processor"
         return ConfigError(
-            f"{problem}, and there is no model beside it to infer one from; put the model's {PREPROCESSOR_FILE} "
-            "beside its weights, or construct an image processor"
+            f"{problem}, and there is no model beside it to infer one from; put the model's "
+            f"{PREPROCESSOR_FILE} beside its weights, or construct an image processor"
         )
 
 
