@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 from helpers.embedding_process import START, output_of, run_python, toy_images
-from helpers.repository import REPOSITORY
+from helpers.repository import copy_of_the_package
 
 from numpy_siglip import SiglipError, SiglipVisionModel
 from numpy_siglip.kernels.machine.compilation import KERNELS
@@ -56,7 +54,7 @@ def test_a_damaged_cache_is_compiled_anew(toy_folder, tmp_path):
 
 def test_code_of_another_version_is_not_used_and_removed(toy_folder, tmp_path):
     """A copy of the package whose source differs in one part of a kernel."""
-    package = _copy_of_the_package(tmp_path)
+    package = copy_of_the_package(tmp_path)
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
     code = "import numpy_siglip; print(numpy_siglip.__file__, embed().hex())"
     place, before = output_of(code, toy_folder, environment=environment, cwd=tmp_path).split()
@@ -69,20 +67,13 @@ def test_code_of_another_version_is_not_used_and_removed(toy_folder, tmp_path):
     assert not files & set((tmp_path / "cache").rglob("*.kernel"))
 
 
-def _copy_of_the_package(folder: Path) -> Path:
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "numpy_siglip", folder / "numpy_siglip", ignore=ignored)
-    shutil.copytree(REPOSITORY / "kernels", folder / "numpy_siglip" / "kernels", ignore=ignored)
-    return folder / "numpy_siglip"
-
-
 def test_no_place_for_compiled_code(toy_folder, tmp_path):
     """As in a read-only package with a read-only home: it runs, and says so in one line.
 
     Permissions mean nothing to root, as whom containers run tests; files where folders would have to be
     stop root too.
     """
-    package = _copy_of_the_package(tmp_path)
+    package = copy_of_the_package(tmp_path)
     for file in (package / "kernels").rglob("__init__.py"):
         file.with_name("__pycache__").write_text("in the way")
     (tmp_path / "home").write_text("in the way")

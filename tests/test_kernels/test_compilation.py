@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers.repository import REPOSITORY
+from helpers.repository import copy_of_the_package
 
 from numpy_siglip.kernels.machine.compilation import KERNELS, kernel
 
@@ -40,9 +39,7 @@ def tripled(typing_context, x):
 @pytest.fixture
 def package(tmp_path) -> Path:
     """A copy of the package as it is installed, with files in a folder of a folder of its kernels."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    copy = shutil.copytree(REPOSITORY / "numpy_siglip", tmp_path / "numpy_siglip", ignore=ignored)
-    shutil.copytree(REPOSITORY / "kernels", copy / "kernels", ignore=ignored)
+    copy = copy_of_the_package(tmp_path)
     deep = copy / "kernels" / "deep" / "deeper"
     deep.mkdir(parents=True)
     for folder in (deep.parent, deep):
