@@ -5,7 +5,24 @@ For each image and each head h, with Q, K and V the h-th slices of the operands'
     A_h = softmax(Q_h K_h^T / sqrt(head_dim))         (queries, keys)
     O_h = A_h V_h                                     (queries, head_dim)
 
-and the heads' results lie side by side again in the last axis.
+and the heads' results lie side by side again in the last axis. With B images, T tokens of width D, H heads
+and d = D / H:
+
+    query (B, T, D)      key (B, T, D)        value (B, T, D)
+         |                    |                    |            the last axis is cut into H heads of d
+    (B, H, T, d)         (B, H, d, T)         (B, H, T, d)
+         |                    |                    |
+         +-------- @ ---------+                    |            every query with every key of its head
+                   |                               |
+     scores (B, H, T, T) / sqrt(d)                 |
+                   | softmax over the keys         |
+        maps (B, H, T, T) ----------- @ -----------+            means of the values, weighted by the maps
+                                      |
+                                (B, H, T, d)
+                                      |                         heads side by side again
+                               output (B, T, D)
+
+Queries and keys may be of different number; here both are T, as they are among the tokens of one image.
 
 Operands
     query       (batch, queries, width), any float dtype
@@ -14,7 +31,7 @@ Operands
     The three may be strided views of one stacked projection (batch, tokens, 3 * width).
 Result
     output (batch, queries, width) and, if asked for, the attention maps
-    (batch, num_heads, queries, keys), both in C order and in the dtype of ``query``. Nobody pads.
+    (batch, num_heads, queries, keys), both in C order and in the dtype of ``query``. No padding is needed.
 Cost
     4 * queries * keys * width flops for the two products, 5 + 1 an element for the softmax and
     the scale; query, key, value and output are touched once. The maps are counted only if they

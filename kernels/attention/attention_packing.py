@@ -16,15 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..machine import tuning
 from ..machine.compilation import part, routine
 from ..machine.threads import finish_task, next_task, share_begin, wait_for_tasks
 from ..machine.vector import LANES, fill, load, load_part, store
 from ..rows.softmax import ROOM_OF_A_ROW
 from ..tiles.packing import pack_panel, round_up
 from ..tiles.tile import tile_of_this_machine
-
-TILES_OF_TASK = 4
-"""Tiles of queries that use a panel of keys, and then values, while it is in the first level of cache."""
 
 
 class HeadStrides(NamedTuple):
@@ -85,7 +83,7 @@ def plan_attention(batch: int, queries: int, keys: int, width: int, num_heads: i
         value_panels=-(-head_vectors // tile.vectors),
         key_size=key_vectors * LANES * round_up(head_dim, 4),
         value_size=head_vectors * LANES * round_up(keys, 4),
-        scratch_size=TILES_OF_TASK * tile.rows * LANES * tile_vectors,
+        scratch_size=tuning.TILES_OF_TASK * tile.rows * LANES * tile_vectors,
     )
 
 

@@ -15,7 +15,7 @@ Operands
     num_heads  divides width
 Result
     pooled (batch, width) and, if asked for, the attention maps (batch, num_heads, 1, tokens);
-    the dtype of ``hidden``, C order. Nobody pads.
+    the dtype of ``hidden``, C order. No padding is needed.
 Cost
     The flops of its parts: the query of one row, key and value of batch * tokens rows, attention
     of one query an image, and the output of batch rows. Hidden state and weights are read once,

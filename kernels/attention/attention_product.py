@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..machine import tuning
 from ..machine.compilation import part, routine
 from ..machine.threads import finish_task, next_task, share_begin, wait_for_tasks
 from ..machine.vector import LANES, fill, load, load_part, store, store_part
@@ -28,10 +29,7 @@ from ..rows.softmax import (
 )
 from ..tiles.packing import row_offset
 from ..tiles.tile import multiply_tile
-from .attention_packing import TILES_OF_TASK, AttentionPlan, HeadStrides
-
-_KEYS_AT_A_TIME = 128
-"""Keys whose values stay in the first level of cache while some tiles use them; a multiple of 16."""
+from .attention_packing import AttentionPlan, HeadStrides
 
 
 @routine
@@ -60,13 +58,13 @@ def attend(
     """
     heads = plan.batch * plan.num_heads
     tile_count = (plan.queries + plan.tile_rows - 1) // plan.tile_rows
-    blocks = (tile_count + TILES_OF_TASK - 1) // TILES_OF_TASK
+    blocks = (tile_count + tuning.TILES_OF_TASK - 1) // tuning.TILES_OF_TASK
     tasks = blocks * heads
     tile_floats = plan.tile_rows * LANES
     queries = thread * plan.scratch_size
-    results = queries + TILES_OF_TASK * tile_floats * plan.head_vectors
-    scores = results + TILES_OF_TASK * tile_floats * plan.head_vectors
-    room = scores + TILES_OF_TASK * tile_floats * plan.key_vectors
+    results = queries + tuning.TILES_OF_TASK * tile_floats * plan.head_vectors
+    scores = results + tuning.TILES_OF_TASK * tile_floats * plan.head_vectors
+    room = scores + tuning.TILES_OF_TASK * tile_floats * plan.key_vectors
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
@@ -188,8 +186,8 @@ def _sum_values(
     """
     padded_keys = plan.keys + 3 & -4
     tile_floats = plan.tile_rows * LANES
-    for key in range(0, padded_keys, _KEYS_AT_A_TIME):
-        steps = min(_KEYS_AT_A_TIME, padded_keys - key) // 4
+    for key in range(0, padded_keys, tuning.KEYS_AT_A_TIME):
+        steps = min(tuning.KEYS_AT_A_TIME, padded_keys - key) // 4
         for row in range(0, rows, plan.tile_rows):
             exponentials(
                 scratch, scores + row * LANES * plan.key_vectors + key * plan.tile_rows, tile_floats,
@@ -202,7 +200,7 @@ def _sum_values(
             if panel < plan.value_panels - 1:
                 ahead = _values_at(panel + 1, key, plan)
             else:
-                ahead = _values_at(0, key + _KEYS_AT_A_TIME, plan)
+                ahead = _values_at(0, key + tuning.KEYS_AT_A_TIME, plan)
             for row in range(0, rows, plan.tile_rows):
                 multiply_tile(
                     rows - row, vectors,

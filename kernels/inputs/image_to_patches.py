@@ -4,7 +4,7 @@
 
 with ``rows = height // P`` and ``columns = width // P``. A remainder at the right or the bottom
 edge is dropped, as a convolution without padding drops it: a 384-pixel image has 27 patches of
-14 pixels a side and loses 6 pixels. Nobody pads.
+14 pixels a side and loses 6 pixels. No padding is needed.
 
 Operands
     pixels      (batch, channels, height, width), any float dtype, any memory order

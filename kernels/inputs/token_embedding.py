@@ -11,7 +11,7 @@ Operands
     table     (vocab_size, width), any float dtype: ``table[ids]`` has to be (batch, tokens, width)
     position  (tokens, width)
 Result
-    (batch, tokens, width), the dtype of the table's rows, C order. Nobody pads.
+    (batch, tokens, width), the dtype of the table's rows, C order. No padding is needed.
 Cost
     One flop an element. The rows that are asked for, their 64-bit indices and the positions are read once,
     the result is written once.
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..cost import Cost, float32_traffic
+from ..machine import tuning
 from ..machine.compilation import kernel
 from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
@@ -71,8 +72,6 @@ def token_embedding_cost(*, batch: int, tokens: int, vocab_size: int, width: int
 
 
 # ----------------------------------------------------------------------------------------- compiled
-
-_ROWS_OF_TASK = 8
 
 
 def token_embedding(runtime: Runtime, ids: np.ndarray, table: Any, position: np.ndarray) -> np.ndarray:
@@ -121,12 +120,12 @@ def add_positions(
     tokens = position.size // width
     whole = width & -LANES
     rest = width - whole
-    tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
+    tasks = (rows + tuning.ROWS_OF_TASK - 1) // tuning.ROWS_OF_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
+        for row in range(task * tuning.ROWS_OF_TASK, min((task + 1) * tuning.ROWS_OF_TASK, rows)):
             start, offset = row * width, row % tokens * width
             for i in range(0, whole, LANES):
                 store(out, start + i, load(x, start + i) + load(position, offset + i))

@@ -13,7 +13,7 @@ Operands
     activation a name from ``activations.ACTIVATIONS``
     eps        of all layer norms
 Result
-    (batch, tokens, width), the dtype of ``hidden``, C order. Nobody pads.
+    (batch, tokens, width), the dtype of ``hidden``, C order. No padding is needed.
 Cost
     The flops of the layers; hidden states and all weights are read once, the result is written once.
 NaN

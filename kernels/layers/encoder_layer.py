@@ -15,7 +15,7 @@ Operands
     activation a name from ``activations.ACTIVATIONS``
     eps        of both layer norms
 Result
-    (batch, tokens, width), the dtype of ``hidden``, C order. Nobody pads.
+    (batch, tokens, width), the dtype of ``hidden``, C order. No padding is needed.
 Cost
     The flops of its parts; hidden state and weights are read once, the result is written once.
 NaN

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..attention.attention_packing import HeadStrides, pack_keys_and_values
 from ..attention.attention_product import attend
+from ..machine import tuning
 from ..machine.addresses import array_at
 from ..machine.compilation import kernel, part, routine
 from ..machine.runtime import Runtime, flat
@@ -30,9 +31,6 @@ _KERNELS_OF_IMAGES = 1
 """What a layer calls once for some images,"""
 _KERNELS_OF_PIECE = 9
 """and for each piece of their rows. `Team.run` says so if these are not the calls of `_encode_images`."""
-
-_KERNELS_OF_CALL = 2000
-"""As many layers are computed in one call as call no more than this; each takes a kilobyte of counters."""
 
 _NORMS, _MAPS = 4, 4
 """A row of the table begins with the arrays of the norms; equally many of each map follow."""
@@ -125,7 +123,7 @@ def run_layers(
     row_scales = runtime.empty(plan.rows) if layers.quantized else None
     memory = runtime.empty(plan.end)
     kernels = groups * (_KERNELS_OF_IMAGES + pieces * _KERNELS_OF_PIECE)
-    at_once = max(1, _KERNELS_OF_CALL // kernels)
+    at_once = max(1, tuning.KERNELS_OF_CALL // kernels)
     source = flat(hidden)
     for first in range(0, len(layers.addresses), at_once):
         table = layers.addresses[first : first + at_once]

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..machine import tuning
 from ..machine.addresses import array_at
 from ..machine.compilation import Part, dispatch, routine
 from ..machine.threads import finish_task, next_task, wait_for_tasks
@@ -31,8 +32,6 @@ from ..rows.quantization import quantize, quantize_row
 from ..tiles.integer_packing import PackedIntegers
 from ..tiles.integer_tile import ZERO_POINT
 from ..tiles.packing import PackedLinear, row_offset
-
-_ROWS_OF_TASK = 4
 
 
 @dispatch
@@ -76,12 +75,14 @@ def _normalize_and_quantize(
     rows = x.size // width
     zero_point = np.int64(ZERO_POINT)
     normed = thread * (width + LANES - 1 & -LANES)
-    tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
+    tasks = (rows + tuning.ROWS_OF_QUANTIZING_TASK - 1) // tuning.ROWS_OF_QUANTIZING_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
+        for row in range(
+            task * tuning.ROWS_OF_QUANTIZING_TASK, min((task + 1) * tuning.ROWS_OF_QUANTIZING_TASK, rows)
+        ):
             normalise_row(x, weight, bias, eps, row * width, width, scratch, normed, np.int64(1))
             offset, panel_rows = row_offset(row, plan.row_size, plan.tile_rows), plan.tile_rows
             row_scales[row] = quantize_row(scratch, normed, width, zero_point, operand, offset, panel_rows)

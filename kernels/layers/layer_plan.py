@@ -8,17 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..attention.attention_packing import AttentionPlan, plan_attention
+from ..machine import tuning
 from ..machine.vector import LANES
 from ..products.integer_product import plan_integer_product
 from ..products.matrix_product import Plan, plan_product
 from ..tiles.packing import round_up
 from ..tiles.tile import tile_of_this_machine
-
-_FLOATS_OF_THREAD = 400_000
-"""Rows go through a layer in pieces, whose widest intermediate takes about so much of a thread's second level
-of cache. What one operation wrote is then still there when the next one reads it, and the memory for it is
-that of one piece. A piece is some whole images or a part of one. Weights are read once more for each piece,
-but they are fetched ahead."""
 
 
 class LayerPlan(NamedTuple):
@@ -115,7 +110,7 @@ def cut_into_pieces(tokens: int, intermediate_size: int, threads: int) -> tuple[
     >>> images, rows < 300
     (1, True)
     """
-    wanted = max(1, threads * _FLOATS_OF_THREAD // intermediate_size)
+    wanted = max(1, threads * tuning.FLOATS_OF_THREAD // intermediate_size)
     if tokens <= wanted:
         return wanted // tokens, tokens
     even = -(-tokens // -(-tokens // wanted))

@@ -1,15 +1,13 @@
-"""exp, tanh, erf and log1p on vectors of float32, of known error and the same bits everywhere.
+"""exp, tanh, erfc and log1p on vectors of float32, of known error and the same bits everywhere.
 
 A mathematical library chooses its code by the processor, and its last bits with it. These
 functions are written in additions, multiplications, divisions and fused multiply-adds alone, each of
 which has one correct result. Errors against float64, over every float32, in units in the last place:
 
 =============== =====  ==========================================================================
-exp             1.1    also where the result is subnormal
 exp_flushed     1.1    where the result is between 2^-126 and 2^127
 exp_of_negative 1.1    likewise, for x <= 0
 tanh            1.4
-erf             1.3
 erfc            6      where the result is normal
 log1p_small     2.0    for 0 <= x <= 1
 =============== =====  ==========================================================================
@@ -27,35 +25,18 @@ from .vector import EXPONENT_BIAS, Vector, absolute, exponent_from, fma, select
 
 _f = np.float32
 _ZERO, _HALF, _ONE, _TWO = _f(0), _f(0.5), _f(1), _f(2)
-_INFINITY = _f(np.inf)
 
 # x = n ln 2 + r. The first part of ln 2 has so few bits that its product with n is exact.
 _LOG2_E = _f(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = _f(0.693359375), _f(-2.1219444e-4)
 # Added to a small number, it leaves the nearest whole number, as the exponent of a float32 counts it.
 _TO_WHOLE = _f(1.5 * 2**23 + EXPONENT_BIAS)
-_EXP_LOWEST, _EXP_HIGHEST = _f(-103.97208), _f(88.72284)
 _EXPONENT_LOWEST, _EXPONENT_HIGHEST = _f(-88), _f(89)  # where n is -127 and 128
 
 
 @part
-def exp(x: Vector) -> Vector:
-    """e^x = 2^n e^r, with r at most half of ln 2 away from 0.
-
-    2^n is multiplied in two halves, so that results as small as 2^-149 are reached.
-    """
-    shifted = fma(x, _LOG2_E, _TO_WHOLE)
-    n = shifted - _TO_WHOLE
-    half = fma(n, _HALF, _TO_WHOLE)
-    rest = n - (half - _TO_WHOLE)
-    y = _exp_of_rest(x, n) * exponent_from(half) * exponent_from(rest + _TO_WHOLE)
-    y = select(x < _EXP_LOWEST, _ZERO, y)
-    return select(x > _EXP_HIGHEST, _INFINITY, y)
-
-
-@part
 def exp_flushed(x: Vector) -> Vector:
-    """e^x where that is from 2^-126 to 2^127, and 0 below and infinity above; the faster of the two.
+    """e^x = 2^n e^r, with r at most half of ln 2 away from 0; 0 below 2^-126 and infinity above 2^127.
 
     n is kept between -127 and 128, which as exponents of a float32 mean 0 and infinity.
     """
@@ -121,14 +102,6 @@ def erfc(x: Vector) -> Vector:
     far = select(z > _f(10.06), _ZERO, far)
     far = select(x < _ZERO, _TWO - far, far)
     return select(z < _HALF, _ONE - _erf_near_zero(x), far)
-
-
-@part
-def erf(x: Vector) -> Vector:
-    """A polynomial up to 1, and 1 - erfc(|x|) beyond."""
-    far = _ONE - erfc(absolute(x))
-    far = select(x < _ZERO, _ZERO - far, far)
-    return select(absolute(x) < _ONE, _erf_near_zero(x), far)
 
 
 @part

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from . import tuning
 from .threads import Team, available_threads
 from .workspace import Workspace
 
 NOTHING = np.empty(0, np.float32)
 """Stands for an operand that is not there."""
-
-
-MOST_THREADS = 1024
 
 
 class Runtime:
@@ -39,8 +37,14 @@ class Runtime:
     def __init__(self, threads: int | None = None) -> None:
         if threads is None:
             threads = available_threads()
-        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
-            raise ValueError(f"threads is {threads!r}; it must be a positive integer up to {MOST_THREADS}")
+        if (
+            isinstance(threads, bool)
+            or not isinstance(threads, int)
+            or not 1 <= threads <= tuning.MOST_THREADS
+        ):
+            raise ValueError(
+                f"threads is {threads!r}; it must be a positive integer up to {tuning.MOST_THREADS}"
+            )
         self.team = Team(threads)
         self.workspace = Workspace()
 

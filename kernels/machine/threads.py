@@ -44,6 +44,7 @@ from typing import Any
 
 import numpy as np
 
+from . import tuning
 from .compilation import instruction, jit_is_disabled, kernel, part
 
 PHASES = 2
@@ -51,9 +52,6 @@ _LINE = 16
 """Counters are this many int64 apart, two cache lines, so that they do not disturb one another."""
 
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
-
-_SPINS = 4000
-"""How often an idle helper looks for work before it goes to sleep: about 100 microseconds."""
 
 
 @instruction
@@ -263,7 +261,7 @@ class _Helper:
     def _work(self) -> None:
         heard = 0
         while True:
-            if not _wait_for_bell(self._bell, heard, _SPINS):
+            if not _wait_for_bell(self._bell, heard, tuning.SPINS):
                 with self._door:
                     self._asleep = int(self._bell[0]) == heard
                     sleeps = self._asleep

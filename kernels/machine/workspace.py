@@ -13,13 +13,8 @@ import threading
 
 import numpy as np
 
+from . import tuning
 from .vector import LANES
-
-_GRAIN = 1024
-"""Sizes are rounded up to a multiple of this many floats, so that near sizes share memory."""
-
-_PATIENCE = 1024
-"""Memory that was not asked for during this many requests is given back."""
 
 
 def aligned_empty(size: int) -> np.ndarray:
@@ -79,10 +74,10 @@ class Workspace:
         *shape : int
         """
         elements = math.prod(shape)
-        grains = elements // _GRAIN + 1
+        grains = elements // tuning.GRAIN + 1
         with self._lock:
             self._requests += 1
-            if self._requests % _PATIENCE == 0:
+            if self._requests % tuning.PATIENCE == 0:
                 self._give_back()
             buffers = self._buffers.get(grains)
             if buffers is None:
@@ -91,19 +86,14 @@ class Workspace:
                 if sys.getrefcount(buffer.owner) == self._idle:
                     break
             else:
-                buffer = _Buffer(grains * _GRAIN)
+                buffer = _Buffer(grains * tuning.GRAIN)
                 buffers.append(buffer)
             buffer.last_request = self._requests
             # The view is made before the lock is released: from here on the buffer counts as held.
             return buffer.memory[:elements].reshape(shape)
 
-    def num_bytes(self) -> int:
-        """Memory that is held or kept for later."""
-        with self._lock:
-            return sum(buffer.memory.nbytes for buffers in self._buffers.values() for buffer in buffers)
-
     def _give_back(self) -> None:
-        recent = self._requests - _PATIENCE
+        recent = self._requests - tuning.PATIENCE
         kept = {
             grains: [
                 buffer

@@ -14,7 +14,7 @@ Operands
     residual    an array that broadcasts to the result, or None; it is added after the activation
 Result
     (..., out_features), the dtype of ``x``, C order. No operand is changed. Any size of any axis
-    is allowed, nobody pads.
+    is allowed; no padding is needed.
 Cost
     2 * M * N * K flops for M rows, plus one for each bias and residual element and those of the
     activation; weight, bias, input, residual and output are each touched once.

@@ -21,23 +21,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..machine import tuning
 from ..machine.compilation import kernel, part
 from ..machine.threads import finish_task, next_task, wait_for_tasks
 from ..machine.vector import LANES, load, load_part, store, store_part
 from ..rows.activations import IDENTITY, activate
 from ..tiles.packing import PackedLinear, pack_rows, round_up, row_offset
 from ..tiles.tile import BLOCK, Tile, multiply_tile
-
-_LARGEST_DEPTH = 1152
-"""K is cut into blocks of at most this: a block of a weight panel and the one behind it, which is fetched
-meanwhile, then take half a megabyte of the second level of cache, and leave room for the rows."""
-
-_ROW_BLOCK_FLOATS = 320_000
-"""Rows are cut into blocks of at most about this many numbers, to stay in the second level of cache."""
-
-_LEAST_PANELS = 8
-"""Panels of rows for which it is worth while to fetch a panel of weights. Rows are cut into as many blocks as
-there are threads, so that each thread finds its own rows in its own cache, unless blocks become smaller."""
 
 
 class Plan(NamedTuple):
@@ -72,10 +62,10 @@ def plan_product(rows: int, in_features: int, out_features: int, tile: Tile, thr
     (2, 13, 1024, 16)
     """
     row_size = round_up(in_features, BLOCK)
-    depth = round_up(-(-row_size // -(-row_size // _LARGEST_DEPTH)), BLOCK)
+    depth = round_up(-(-row_size // -(-row_size // tuning.LARGEST_DEPTH)), BLOCK)
     row_panels = -(-rows // tile.rows)
-    for_cache = -(-rows * row_size // _ROW_BLOCK_FLOATS)
-    for_threads = max(1, min(threads, row_panels // _LEAST_PANELS))
+    for_cache = -(-rows * row_size // tuning.ROW_BLOCK_FLOATS)
+    for_threads = max(1, min(threads, row_panels // tuning.LEAST_PANELS))
     panels_per_block = -(-row_panels // round_up(for_cache, for_threads))
     return Plan(
         tile.rows,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..machine import tuning
 from ..machine.compilation import part
 from ..machine.threads import finish_task, next_task, share_begin, wait_for_tasks
 from ..machine.vector import LANES
@@ -25,9 +26,6 @@ from ..tiles.matrix_tile import (
 )
 from .integer_epilogue import finish_pairs, finish_rows
 from .matrix_product import Plan
-
-_WORDS_FETCHED = 8 * LANES
-"""At one step."""
 
 
 @part
@@ -85,7 +83,7 @@ def multiply_on_matrix_unit(
                     right += STEP * vectors * LANES
                     if ahead < ahead_end:
                         fetch_ahead(panels, ahead)
-                        ahead += _WORDS_FETCHED
+                        ahead += tuning.LINES_FETCHED * LANES
                     end = min(finished + at_once, height)
                     if simple and stored_features == 2 * LANES:
                         finish_pairs(

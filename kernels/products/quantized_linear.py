@@ -14,7 +14,7 @@ Operands
     activation  a name from ``activations.ACTIVATIONS`` or None
     residual    an array that broadcasts to the result, or None; it is added after the activation
 Result
-    (..., out_features), the dtype of ``x``, C order. Any size of any axis is allowed, nobody pads;
+    (..., out_features), the dtype of ``x``, C order. Any size of any axis is allowed, without padding;
     in_features is at most 66311.
 Cost
     2 * M * N * K operations on integers for M rows and, in floats, 3 for each element of x and 3 for each of

@@ -10,7 +10,7 @@ Operands
     y            (N, width)
     scale, bias  numbers
 Result
-    (M, N), the dtype of ``x``, C order. Nobody pads.
+    (M, N), the dtype of ``x``, C order. No padding is needed.
 Cost
     2 * M * N * width flops for the products and 2 * M * N for the rest. Operands and result are touched once.
 NaN
@@ -25,6 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..cost import Cost, float32_traffic
+from ..machine import tuning
 from ..machine.compilation import kernel
 from ..machine.runtime import Runtime
 from ..machine.threads import finish_task, next_task, wait_for_tasks
@@ -67,8 +68,6 @@ def similarity_cost(*, rows: int, columns: int, width: int) -> Cost:
 
 # ----------------------------------------------------------------------------------------- compiled
 
-_ELEMENTS_OF_TASK = 8192
-
 
 def similarity(runtime: Runtime, x: np.ndarray, y: np.ndarray, scale: float, bias: float) -> np.ndarray:
     """Compute `similarity_reference` in float32.
@@ -100,13 +99,13 @@ def similarity(runtime: Runtime, x: np.ndarray, y: np.ndarray, scale: float, bia
 @kernel
 def scale_and_shift(x: np.ndarray, scale: float, bias: float, counters: np.ndarray, thread: int) -> None:
     """Replace some thousand elements a task by x * scale + bias."""
-    tasks = (x.size + _ELEMENTS_OF_TASK - 1) // _ELEMENTS_OF_TASK
+    tasks = (x.size + tuning.ELEMENTS_OF_TASK - 1) // tuning.ELEMENTS_OF_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        end = min((task + 1) * _ELEMENTS_OF_TASK, x.size)
-        for i in range(task * _ELEMENTS_OF_TASK, end & -LANES, LANES):
+        end = min((task + 1) * tuning.ELEMENTS_OF_TASK, x.size)
+        for i in range(task * tuning.ELEMENTS_OF_TASK, end & -LANES, LANES):
             store(x, i, fma(load(x, i), fill(scale), fill(bias)))
         if end & LANES - 1:
             i, count = end & -LANES, end & LANES - 1

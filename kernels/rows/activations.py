@@ -19,7 +19,7 @@ Operand
 Result
     the shape and dtype of ``x``, C order
 Cost
-    The last column of ``ACTIVATIONS``, flops an element; read once, written once.
+    ``ACTIVATIONS`` holds the flops of an element; read once, written once.
 NaN
     NaN gives NaN. At infinity each takes its limit, or NaN where the formula is 0 * inf.
 Source
@@ -35,6 +35,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cost import Cost, float32_traffic
+from ..machine import tuning
 from ..machine.compilation import kernel, part, routine
 from ..machine.elementary import exp_flushed, log1p_small, tanh
 from ..machine.runtime import Runtime, flat
@@ -81,41 +82,45 @@ def _laplace(x: np.ndarray) -> np.ndarray:
 
 
 class Activation(NamedTuple):
-    """One activation function and its arithmetic."""
+    """One activation function, its arithmetic, and the number by which compiled code knows it."""
 
     function: Callable[[np.ndarray], np.ndarray]
     flops: int
     """Floating-point operations an element."""
+    code: int
 
 
-_gelu_exact = Activation(gelu_exact_reference, GELU_EXACT_FLOPS)
-_gelu_tanh = Activation(gelu_tanh_reference, GELU_TANH_FLOPS)
-_silu = Activation(lambda x: x * sigmoid(x), 4)
+IDENTITY, GELU_TANH, GELU_EXACT, SILU, QUICK_GELU, SIGMOID, TANH, RELU = range(8)
+RELU2, RELU6, LEAKY_RELU, HARDSWISH, LAPLACE, MISH, SQRTSOFTPLUS, GELU_10 = range(8, 16)
 
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": _gelu_exact,
-    "gelu_10": Activation(lambda x: np.clip(gelu_exact_reference(x), -10, 10), GELU_EXACT_FLOPS + 2),
-    "gelu_accurate": _gelu_tanh,
-    "gelu_fast": _gelu_tanh,
-    "gelu_new": _gelu_tanh,
-    "gelu_python": _gelu_exact,
-    "gelu_python_tanh": _gelu_tanh,
-    "gelu_pytorch_tanh": _gelu_tanh,
-    "hardswish": Activation(lambda x: x * np.clip(x + 3, 0, 6) / 6, 5),
-    "laplace": Activation(_laplace, 4),
-    "leaky_relu": Activation(lambda x: np.where(x >= 0, x, x.dtype.type(0.01) * x), 2),
-    "linear": Activation(lambda x: x, 0),
-    "mish": Activation(lambda x: x * np.tanh(softplus(x)), 5),
-    "quick_gelu": Activation(lambda x: x * sigmoid(1.702 * x), 5),
-    "relu": Activation(lambda x: np.maximum(x, 0), 1),
-    "relu2": Activation(lambda x: np.square(np.maximum(x, 0)), 2),
-    "relu6": Activation(lambda x: np.clip(x, 0, 6), 2),
-    "sigmoid": Activation(sigmoid, 3),
-    "silu": _silu,
-    "sqrtsoftplus": Activation(lambda x: np.sqrt(softplus(x)), 4),
-    "swish": _silu,
-    "tanh": Activation(np.tanh, 1),
+_FUNCTIONS = {
+    "gelu": Activation(gelu_exact_reference, GELU_EXACT_FLOPS, GELU_EXACT),
+    "gelu_10": Activation(lambda x: np.clip(gelu_exact_reference(x), -10, 10), GELU_EXACT_FLOPS + 2, GELU_10),
+    "gelu_pytorch_tanh": Activation(gelu_tanh_reference, GELU_TANH_FLOPS, GELU_TANH),
+    "hardswish": Activation(lambda x: x * np.clip(x + 3, 0, 6) / 6, 5, HARDSWISH),
+    "laplace": Activation(_laplace, 4, LAPLACE),
+    "leaky_relu": Activation(lambda x: np.where(x >= 0, x, x.dtype.type(0.01) * x), 2, LEAKY_RELU),
+    "linear": Activation(lambda x: x, 0, IDENTITY),
+    "mish": Activation(lambda x: x * np.tanh(softplus(x)), 5, MISH),
+    "quick_gelu": Activation(lambda x: x * sigmoid(1.702 * x), 5, QUICK_GELU),
+    "relu": Activation(lambda x: np.maximum(x, 0), 1, RELU),
+    "relu2": Activation(lambda x: np.square(np.maximum(x, 0)), 2, RELU2),
+    "relu6": Activation(lambda x: np.clip(x, 0, 6), 2, RELU6),
+    "sigmoid": Activation(sigmoid, 3, SIGMOID),
+    "silu": Activation(lambda x: x * sigmoid(x), 4, SILU),
+    "sqrtsoftplus": Activation(lambda x: np.sqrt(softplus(x)), 4, SQRTSOFTPLUS),
+    "tanh": Activation(np.tanh, 1, TANH),
 }
+_OTHER_NAMES = {
+    "gelu_accurate": "gelu_pytorch_tanh",
+    "gelu_fast": "gelu_pytorch_tanh",
+    "gelu_new": "gelu_pytorch_tanh",
+    "gelu_python": "gelu",
+    "gelu_python_tanh": "gelu_pytorch_tanh",
+    "swish": "silu",
+}
+ACTIVATIONS = _FUNCTIONS | {other: _FUNCTIONS[name] for other, name in _OTHER_NAMES.items()}
+"""By name"""
 
 
 def activation_reference(x: np.ndarray, name: str) -> np.ndarray:
@@ -162,34 +167,6 @@ def activation_cost(*, elements: int, name: str) -> Cost:
 _f = np.float32
 _ZERO, _ONE, _TWO, _THREE, _SIX, _TEN = _f(0), _f(1), _f(2), _f(3), _f(6), _f(10)
 
-IDENTITY, GELU_TANH, GELU_EXACT, SILU, QUICK_GELU, SIGMOID, TANH, RELU = range(8)
-RELU2, RELU6, LEAKY_RELU, HARDSWISH, LAPLACE, MISH, SQRTSOFTPLUS, GELU_10 = range(8, 16)
-
-_CODES = {
-    "gelu": GELU_EXACT,
-    "gelu_10": GELU_10,
-    "gelu_accurate": GELU_TANH,
-    "gelu_fast": GELU_TANH,
-    "gelu_new": GELU_TANH,
-    "gelu_python": GELU_EXACT,
-    "gelu_python_tanh": GELU_TANH,
-    "gelu_pytorch_tanh": GELU_TANH,
-    "hardswish": HARDSWISH,
-    "laplace": LAPLACE,
-    "leaky_relu": LEAKY_RELU,
-    "linear": IDENTITY,
-    "mish": MISH,
-    "quick_gelu": QUICK_GELU,
-    "relu": RELU,
-    "relu2": RELU2,
-    "relu6": RELU6,
-    "sigmoid": SIGMOID,
-    "silu": SILU,
-    "sqrtsoftplus": SQRTSOFTPLUS,
-    "swish": SILU,
-    "tanh": TANH,
-}
-
 
 def activation_code(name: str | None) -> int:
     """Number by which compiled code knows an activation; no name is the identity.
@@ -199,7 +176,7 @@ def activation_code(name: str | None) -> int:
     >>> activation_code(None), activation_code("gelu_pytorch_tanh")
     (0, 1)
     """
-    return IDENTITY if name is None else _CODES[name]
+    return IDENTITY if name is None else ACTIVATIONS[name].code
 
 
 @part
@@ -280,19 +257,16 @@ def activation(runtime: Runtime, x: np.ndarray, name: str) -> np.ndarray:
     return out
 
 
-_ELEMENTS_OF_TASK = 8192
-
-
 @kernel
 def activate_elements(x: np.ndarray, out: np.ndarray, code: int, counters: np.ndarray, thread: int) -> None:
     """Take some thousand elements a task."""
-    tasks = (x.size + _ELEMENTS_OF_TASK - 1) // _ELEMENTS_OF_TASK
+    tasks = (x.size + tuning.ELEMENTS_OF_TASK - 1) // tuning.ELEMENTS_OF_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        end = min((task + 1) * _ELEMENTS_OF_TASK, x.size)
-        for i in range(task * _ELEMENTS_OF_TASK, end & -LANES, LANES):
+        end = min((task + 1) * tuning.ELEMENTS_OF_TASK, x.size)
+        for i in range(task * tuning.ELEMENTS_OF_TASK, end & -LANES, LANES):
             store(out, i, activate(code, load(x, i)))
         if end & LANES - 1:
             i, count = end & -LANES, end & LANES - 1

@@ -32,11 +32,9 @@ import math
 import numpy as np
 
 from ..cost import Cost, float32_traffic
-from ..machine.compilation import kernel, part
+from ..machine.compilation import part
 from ..machine.elementary import erfc, exp_flushed
-from ..machine.runtime import Runtime, flat
-from ..machine.threads import finish_task, next_task, wait_for_tasks
-from ..machine.vector import LANES, Vector, fma, load, load_part, store, store_part
+from ..machine.vector import Vector, fma
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 SQRT_HALF = math.sqrt(0.5)
@@ -142,57 +140,3 @@ def normal_distribution_vector(x: Vector) -> Vector:
 def gelu_exact_vector(x: Vector) -> Vector:
     """The exact form of 16 numbers."""
     return x * normal_distribution_vector(x)
-
-
-def gelu_tanh(runtime: Runtime, x: np.ndarray) -> np.ndarray:
-    """Compute `gelu_tanh_reference` in float32: any shape, the same shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from numpy_siglip.kernels.machine.runtime import Runtime
-    >>> y = gelu_tanh(Runtime(threads=1), np.array([-1.0, 0.0, 1.0]))
-    >>> [round(float(value), 6) for value in y]
-    [-0.158808, 0.0, 0.841192]
-    """
-    out = runtime.empty(*x.shape)
-    runtime.run(gelu_of_elements, flat(x), out.reshape(-1), False)
-    return out
-
-
-def gelu_exact(runtime: Runtime, x: np.ndarray) -> np.ndarray:
-    """Compute `gelu_exact_reference` in float32: any shape, the same shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from numpy_siglip.kernels.machine.runtime import Runtime
-    >>> y = gelu_exact(Runtime(threads=1), np.array([-1.0, 0.0, 1.0]))
-    >>> [round(float(value), 6) for value in y]
-    [-0.158655, 0.0, 0.841345]
-    """
-    out = runtime.empty(*x.shape)
-    runtime.run(gelu_of_elements, flat(x), out.reshape(-1), True)
-    return out
-
-
-_ELEMENTS_OF_TASK = 8192
-
-
-@kernel
-def gelu_of_elements(x: np.ndarray, out: np.ndarray, exact: bool, counters: np.ndarray, thread: int) -> None:
-    """Take some thousand elements a task."""
-    tasks = (x.size + _ELEMENTS_OF_TASK - 1) // _ELEMENTS_OF_TASK
-    while True:
-        task = next_task(counters, 0, tasks, thread)
-        if task < 0:
-            break
-        end = min((task + 1) * _ELEMENTS_OF_TASK, x.size)
-        for i in range(task * _ELEMENTS_OF_TASK, end & -LANES, LANES):
-            store(out, i, gelu_exact_vector(load(x, i)) if exact else gelu_tanh_vector(load(x, i)))
-        if end & LANES - 1:
-            i, count = end & -LANES, end & LANES - 1
-            y = load_part(x, i, count)
-            store_part(out, i, gelu_exact_vector(y) if exact else gelu_tanh_vector(y), count)
-        finish_task(counters, 0)
-    wait_for_tasks(counters, 0, tasks)

@@ -8,7 +8,7 @@ magnitude first, and then no square of it overflows or vanishes.
 Operands
     x  (..., width), any float dtype
 Result
-    (..., width), the dtype of ``x``, C order. A row of zeros stays as it is. Nobody pads.
+    (..., width), the dtype of ``x``, C order. A row of zeros stays as it is. No padding is needed.
 Cost
     6 flops an element: magnitude, comparison, division by the largest, square, addition, division by the
     length. Input and result are touched once.
@@ -24,6 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..cost import Cost, float32_traffic
+from ..machine import tuning
 from ..machine.compilation import kernel, part
 from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
@@ -75,7 +76,6 @@ def l2_normalize_cost(*, rows: int, width: int) -> Cost:
 
 # ----------------------------------------------------------------------------------------- compiled
 
-_ROWS_OF_TASK = 8
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
@@ -110,12 +110,12 @@ def scale_to_length_one(
 ) -> None:
     """Take some rows a task. What is written first is the row divided by its largest magnitude."""
     rows = x.size // width
-    tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
+    tasks = (rows + tuning.ROWS_OF_TASK - 1) // tuning.ROWS_OF_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
+        for row in range(task * tuning.ROWS_OF_TASK, min((task + 1) * tuning.ROWS_OF_TASK, rows)):
             largest = _largest_magnitude(x, row * width, width)
             _divide(x, out, row * width, width, _ONE if largest == _ZERO else largest)
             length = np.sqrt(_sum_of_squares(out, row * width, width))

@@ -9,7 +9,7 @@ Operands
     weight, bias  (width,)
     eps           added to the variance, so that a constant row gives ``bias`` and not NaN
 Result
-    (..., width), the dtype of ``x``, C order. Nobody pads.
+    (..., width), the dtype of ``x``, C order. No padding is needed.
 Cost
     8 flops an element: one for the mean, three for the variance (subtract, multiply, add), one
     to subtract and one to divide, two for the affine map. Input, result and both vectors are
@@ -25,6 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..cost import Cost, float32_traffic
+from ..machine import tuning
 from ..machine.compilation import kernel, part
 from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
@@ -65,7 +66,6 @@ def layer_norm_cost(*, rows: int, width: int) -> Cost:
 
 # ----------------------------------------------------------------------------------------- compiled
 
-_ROWS_OF_TASK = 8
 _ZERO = np.float32(0)
 
 
@@ -126,12 +126,12 @@ def normalise_rows(
     The result is plain or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_offset`.
     """
     rows = x.size // width
-    tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
+    tasks = (rows + tuning.ROWS_OF_TASK - 1) // tuning.ROWS_OF_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
+        for row in range(task * tuning.ROWS_OF_TASK, min((task + 1) * tuning.ROWS_OF_TASK, rows)):
             offset = row_offset(row, row_size, panel_rows)
             normalise_row(x, weight, bias, eps, row * width, width, out, offset, panel_rows)
         finish_task(counters, 0)

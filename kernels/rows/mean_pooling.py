@@ -5,7 +5,7 @@
 Operands
     x  (batch, tokens, width), any float dtype, at least one token
 Result
-    (batch, width), the dtype of ``x``, C order. Nobody pads.
+    (batch, width), the dtype of ``x``, C order. No padding is needed.
 Cost
     One addition for each element, one division for each of the result. Input and result are touched once.
 NaN

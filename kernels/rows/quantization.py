@@ -28,6 +28,7 @@ import math
 import numpy as np
 
 from ..cost import FLOAT32_BYTES, Cost
+from ..machine import tuning
 from ..machine.compilation import kernel, part
 from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
@@ -80,7 +81,6 @@ def quantize_rows_cost(*, rows: int, width: int) -> Cost:
 
 # ----------------------------------------------------------------------------------------- compiled
 
-_ROWS_OF_TASK = 8
 _ZERO, _ONE, _LIMIT, _NAN = np.float32(0), np.float32(1), np.float32(LARGEST_INTEGER), np.float32(np.nan)
 _TO_WHOLE = np.float32(1.5 * 2**23)
 """Added to a small number, it leaves the nearest whole number in the lowest bits."""
@@ -129,12 +129,12 @@ def quantize(
     or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_offset`, and `integer_tile` for words.
     """
     rows = x.size // width
-    tasks = (rows + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
+    tasks = (rows + tuning.ROWS_OF_TASK - 1) // tuning.ROWS_OF_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, rows)):
+        for row in range(task * tuning.ROWS_OF_TASK, min((task + 1) * tuning.ROWS_OF_TASK, rows)):
             offset = row_offset(row, row_size, panel_rows)
             scales[row] = quantize_row(x, row * width, width, zero_point, words, offset, panel_rows)
         finish_task(counters, 0)

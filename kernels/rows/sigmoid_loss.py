@@ -25,6 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..cost import Cost, float32_traffic
+from ..machine import tuning
 from ..machine.compilation import kernel
 from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
@@ -64,7 +65,6 @@ def sigmoid_loss_cost(*, rows: int) -> Cost:
 
 # ----------------------------------------------------------------------------------------- compiled
 
-_ROWS_OF_TASK = 8
 _ZERO, _MINUS_INFINITY = np.float32(0), np.float32(-np.inf)
 
 
@@ -109,12 +109,12 @@ def sum_losses(
     padded = (columns + LANES - 1) // LANES * LANES
     whole = columns & -LANES
     start = thread * padded
-    tasks = (columns + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
+    tasks = (columns + tuning.ROWS_OF_TASK - 1) // tuning.ROWS_OF_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        for row in range(task * _ROWS_OF_TASK, min((task + 1) * _ROWS_OF_TASK, columns)):
+        for row in range(task * tuning.ROWS_OF_TASK, min((task + 1) * tuning.ROWS_OF_TASK, columns)):
             for i in range(0, whole, LANES):
                 store(scratch, start + i, load(logits, row * columns + i))
             if whole < columns:

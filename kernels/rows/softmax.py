@@ -9,7 +9,7 @@ term is exactly 1, so the sum cannot vanish.
 Operands
     x  (..., n), any float dtype
 Result
-    (..., n), the dtype of ``x``, C order; each row is non-negative and sums to one. Nobody pads.
+    (..., n), the dtype of ``x``, C order; each row is non-negative and sums to one. No padding is needed.
 Cost
     5 flops an element: the maximum, the subtraction, the exponential, the sum, the division.
 NaN
@@ -25,6 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..cost import Cost, float32_traffic
+from ..machine import tuning
 from ..machine.compilation import kernel, part
 from ..machine.elementary import exp_of_negative
 from ..machine.runtime import Runtime, flat
@@ -62,7 +63,6 @@ def softmax_cost(*, rows: int, width: int) -> Cost:
 
 # ----------------------------------------------------------------------------------------- compiled
 
-_ROWS_OF_TASK = 8
 _ZERO, _ONE, _MINUS_INFINITY = np.float32(0), np.float32(1), np.float32(-np.inf)
 
 
@@ -88,7 +88,7 @@ def softmax(runtime: Runtime, x: np.ndarray) -> np.ndarray:
     out = runtime.empty(*x.shape)
     width = x.shape[-1]
     vectors = -(-width // LANES)
-    scratch = runtime.empty(runtime.threads * _ROWS_OF_TASK * LANES * (vectors + ROOM_OF_A_ROW))
+    scratch = runtime.empty(runtime.threads * tuning.ROWS_OF_TASK * LANES * (vectors + ROOM_OF_A_ROW))
     runtime.run(softmax_rows, flat(x), out.reshape(-1), scratch, width)
     return out
 
@@ -99,17 +99,17 @@ def softmax_rows(
 ) -> None:
     """Take some rows a task, through a copy of a thread's own in which vectors of the rows alternate."""
     vectors, whole = (width + LANES - 1) // LANES, width // LANES
-    step = _ROWS_OF_TASK * LANES
+    step = tuning.ROWS_OF_TASK * LANES
     offset = thread * step * (vectors + ROOM_OF_A_ROW)
     room = offset + vectors * step
     count = x.size // width
-    tasks = (count + _ROWS_OF_TASK - 1) // _ROWS_OF_TASK
+    tasks = (count + tuning.ROWS_OF_TASK - 1) // tuning.ROWS_OF_TASK
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
             break
-        first = task * _ROWS_OF_TASK
-        rows = min(_ROWS_OF_TASK, count - first)
+        first = task * tuning.ROWS_OF_TASK
+        rows = min(tuning.ROWS_OF_TASK, count - first)
         for r in range(rows):
             source, target = (first + r) * width, offset + r * LANES
             for v in range(whole):

@@ -73,7 +73,7 @@ def multiply_step(rows: int, vectors: int, a: np.ndarray, a_index: int, b: np.nd
 
 @instruction
 def fetch_ahead(array: np.ndarray, index: int) -> None:
-    """Fetch eight cache lines that are needed soon, into the second level of cache."""
+    """Fetch some cache lines that are needed soon, into the second level of cache."""
 
 
 @instruction

@@ -10,6 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..cost import FLOAT32_BYTES
+from ..machine import tuning
 from ..machine.vector import LANES
 from ..machine.vector_emission import BYTE, INDEX, address_of, call_llvm, emit_prefetch
 from .matrix_tile import MATRIX, STEP, uses_matrix_unit
@@ -19,7 +20,6 @@ _REGISTERS, _ROWS, _ROW_BYTES = 8, 16, 64
 _SUMS, _LEFT, _RIGHT = (0, 1, 2, 3), (4, 5), (6, 7)
 """The registers of each kind; sums row by row."""
 
-_LINES = 8
 _POINTER, _VOID = BYTE.as_pointer(), ir.VoidType()
 
 
@@ -101,7 +101,7 @@ def end_sums(typing_context: Any, sums: Any, index: Any) -> Any:
 def fetch_ahead(typing_context: Any, array: Any, index: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = address_of(context, builder, signature.args[0], *arguments)
-        for line in range(_LINES):
+        for line in range(tuning.LINES_FETCHED):
             emit_prefetch(builder, builder.gep(address, [_number(line * LANES)]))
         return context.get_dummy_value()
 

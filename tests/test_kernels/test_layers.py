@@ -13,6 +13,7 @@ from numpy_siglip.kernels.catalogue.sampling import (
 from numpy_siglip.kernels.layers import layer_kernel, layer_plan
 from numpy_siglip.kernels.layers.encoder import PackedEncoder, encoder
 from numpy_siglip.kernels.layers.encoder_layer import encoder_layer, encoder_layer_reference
+from numpy_siglip.kernels.machine import tuning
 from numpy_siglip.kernels.machine.runtime import Runtime
 
 DRAWN = {"float32": encoder_layer_operands, "int8": quantized_encoder_layer_operands}
@@ -30,7 +31,7 @@ SIZES = {
 @pytest.fixture(params=[1, 2])
 def runtime(request, monkeypatch) -> Runtime:
     """Threads whose pieces are small."""
-    monkeypatch.setattr(layer_plan, "_FLOATS_OF_THREAD", ROWS_OF_PIECE * INNER // request.param)
+    monkeypatch.setattr(tuning, "FLOATS_OF_THREAD", ROWS_OF_PIECE * INNER // request.param)
     return Runtime(threads=request.param)
 
 
@@ -82,5 +83,5 @@ def test_layers_in_several_calls_are_layers_in_one(dtype, runtime, monkeypatch):
     stack = PackedEncoder([operands.pop("weights")] * 5)
     hidden = operands.pop("hidden")
     expected = encoder(runtime, hidden, stack, **operands).copy()
-    monkeypatch.setattr(layer_kernel, "_KERNELS_OF_CALL", 20)
+    monkeypatch.setattr(tuning, "KERNELS_OF_CALL", 20)
     np.testing.assert_array_equal(encoder(runtime, hidden, stack, **operands), expected)

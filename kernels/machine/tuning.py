@@ -1,0 +1,82 @@
+"""Every number that was chosen for speed alone. None of them changes a bit of any result.
+
+They were chosen on one kind of processor, with AVX-512 and, for each core, 2 MB of second-level cache. What
+each has to do with the caches is said beside it, for whoever measures on another.
+
+Python reads those of the first part when a plan is made, so that they may depend on the machine as they like.
+Those of the second part are compiled into kernels, and compiled code is kept on disk: the name of its file
+would have to depend on whatever such a number depends on; see `compilation`.
+
+Numbers that results depend on, such as the 16 lanes of a vector, stand where they are explained, and so do
+the shapes of register tiles (`tiles.tile`), which follow from the registers of a processor.
+"""
+
+from __future__ import annotations
+
+# ------------------------------------------------------------------------- plans of matrix products
+
+LARGEST_DEPTH = 1152
+"""K is cut into blocks of at most this: a block of a weight panel (48 columns) and the one behind it, which
+is fetched meanwhile, then take half a megabyte of the second level of cache, and leave room for the rows. The
+widths of published models, 768 to 1152, are not cut at all."""
+
+ROW_BLOCK_FLOATS = 320_000
+"""Rows are cut into blocks of at most about this many numbers, 1.3 MB, to stay in the second level of cache
+while one weight panel after the other passes by."""
+
+LEAST_PANELS = 8
+"""Panels of rows for which it is worth while to fetch a panel of weights. Rows are cut into as many blocks as
+there are threads, or a multiple, so that each thread finds its own rows in its own cache, unless blocks
+become smaller than this. One image of base-patch16-224 took 110 ms so, where blocks of any number took
+117."""
+
+# ----------------------------------------------------------------------------------- plans of layers
+
+FLOATS_OF_THREAD = 400_000
+"""Rows go through a layer in pieces, whose widest intermediate takes about so much, 1.6 MB, of a thread's
+second level of cache. What one operation wrote is then still there when the next one reads it, and the memory
+for it is that of one piece. A piece is some whole images or a part of one. Weights are read once more for
+each piece, but they are fetched ahead."""
+
+KERNELS_OF_CALL = 2000
+"""As many layers are computed in one call from Python as call no more kernels than this; each takes a
+kilobyte of counters, which have to be zero. When every operation was called from Python by itself, one image
+of base-patch16-224 took four percent longer: all cores wait meanwhile, and Python finds the caches cold."""
+
+# ------------------------------------------------------------------------------- threads and memory
+
+MOST_THREADS = 1024
+"""More are taken for a mistake."""
+
+SPINS = 4000
+"""How often an idle helper looks for work before it goes to sleep: for about 100 microseconds, twice as long
+as Python takes from one operation to the next."""
+
+GRAIN = 1024
+"""Sizes of results are rounded up to a multiple of this many floats, so that near sizes share memory."""
+
+PATIENCE = 1024
+"""Memory that was not asked for during this many requests is given back: some forward passes."""
+
+# ---------------------------------------------------------------------------- compiled into kernels
+
+ROWS_OF_TASK = 8
+"""Rows that one task of an operation on rows goes through; 196 rows are then 25 tasks, which two threads
+share evenly. Softmax keeps as many rows side by side."""
+
+ROWS_OF_QUANTIZING_TASK = 4
+"""The same where rows are normalised and quantised in one go."""
+
+ELEMENTS_OF_TASK = 8192
+"""Elements that one task of an operation on elements goes through: 32 KB are read, and as many written."""
+
+TILES_OF_TASK = 4
+"""Tiles of queries that use a panel of keys, and then values, while it is in the first level of cache."""
+
+KEYS_AT_A_TIME = 128
+"""Keys whose values stay in the first level of cache while some tiles use them; a multiple of 16. The values
+of a head of 64 then take 32 KB."""
+
+LINES_FETCHED = 8
+"""Cache lines that the matrix unit's loop fetches ahead at each step: what one step of a tile reads of the
+weights is 32 lines, and one panel of weights serves several tiles of rows."""
