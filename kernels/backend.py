@@ -20,6 +20,7 @@ from .attention.attention_pooling import (
     fold_attention_pooling,
     prepare_attention_pooling_reference,
 )
+from .choices import DEFAULT_BACKEND, DEFAULT_DTYPE, DTYPES
 from .inputs.patch_embedding import patch_embedding, patch_embedding_reference
 from .inputs.position_embedding import position_embedding, position_embedding_reference
 from .inputs.token_embedding import token_embedding, token_embedding_reference
@@ -175,9 +176,6 @@ def numba_backend(threads: int | None = None) -> Backend:
 
 
 BACKENDS: dict[str, Callable[[int | None], Backend]] = {"numba": numba_backend, "numpy": numpy_backend}
-DEFAULT_BACKEND = "numba"
-DTYPES = ("float32", "int8")
-DEFAULT_DTYPE = "float32"
 
 
 def get_backend(

@@ -16,7 +16,7 @@ from helpers.imports import imports_of
 from helpers.repository import REPOSITORY
 
 KERNELS = [
-    ["cost.py"],
+    ["cost.py", "choices.py"],
     ["machine"],
     ["tiles"],
     ["rows"],

@@ -6,6 +6,7 @@ doing when an image of a container is built, or before many processes start at o
 
 from __future__ import annotations
 
+import os
 import time
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Warmup(NamedTuple):
     compiled: int
     """Kernels that were compiled."""
     kept_in: str | None
-    """Folder where compiled kernels are kept; None if there is no place for them."""
+    """Folder in which, or in whose folders, compiled kernels are kept; None if there is no place for them."""
     seconds: float
 
 
@@ -61,9 +62,10 @@ def warm_up(runtime: Runtime) -> Warmup:
     weight.flags.writeable = False  # as a weight is that lies in a mapped file
     pack_linear(runtime, weight)
     statistics = [kernel.cache_statistics() for kernel in KERNELS]
+    folders = [folder for kernel in KERNELS if (folder := kernel.cache_folder())]
     return Warmup(
         read=sum(read for read, _ in statistics),
         compiled=sum(compiled for _, compiled in statistics),
-        kept_in=next((folder for kernel in KERNELS if (folder := kernel.cache_folder())), None),
+        kept_in=os.path.commonpath(folders) if folders else None,
         seconds=time.perf_counter() - start,
     )

@@ -301,8 +301,14 @@ def source_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-@functools.cache
+_told: list[str] = []
+
+
 def _warn_that_nothing_is_kept(reason: str) -> None:
+    """Say it once, whichever folder of kernels it was first found out for."""
+    if _told:
+        return
+    _told.append(reason)
     _LOG.warning(
         "compiled kernels cannot be kept on disk (%s), so every process compiles them again; "
         "set NUMBA_CACHE_DIR to a folder that can be written",

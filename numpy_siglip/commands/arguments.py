@@ -10,10 +10,11 @@ from ..checkpoints.bundled import BUNDLED_MODEL, NOTE
 from ..common.checks import shown
 from ..common.progress import write_line
 from ..errors import SiglipError
+from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
+from ..kernels.machine.tuning import MOST_THREADS
 
 Commands = Any
 """The collection to which a command adds its parser."""
-_MOST_THREADS = 1024
 
 
 def add_model(
@@ -41,7 +42,10 @@ def settle_model(options: argparse.Namespace) -> None:
 def add_backend(command: argparse.ArgumentParser) -> None:
     """``--backend`` and ``--threads``."""
     command.add_argument(
-        "--backend", default="numba", metavar="NAME", help="numba (default, compiled) or numpy (to read)"
+        "--backend",
+        default=DEFAULT_BACKEND,
+        metavar="NAME",
+        help=f"numba, which is compiled, or numpy, which can be read ({DEFAULT_BACKEND})",
     )
     command.add_argument(
         "--threads", type=_threads, metavar="N", help="of the compiled backend (as many as it may use)"
@@ -52,9 +56,9 @@ def add_dtype(command: argparse.ArgumentParser) -> None:
     """``--dtype``."""
     command.add_argument(
         "--dtype",
-        default="float32",
+        default=DEFAULT_DTYPE,
         metavar="NAME",
-        help="of the layers' products: float32 (default) or int8",
+        help=f"of the layers' products: float32 or int8 ({DEFAULT_DTYPE})",
     )
 
 
@@ -123,7 +127,7 @@ def batch_size(text: str) -> int:
 
 
 def _threads(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_THREADS:
-        message = f"{shown(text)} is not a number of threads from 1 to {_MOST_THREADS}"
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        message = f"{shown(text)} is not a number of threads from 1 to {MOST_THREADS}"
         raise argparse.ArgumentTypeError(message)
     return int(text)

@@ -19,7 +19,8 @@ from ..config.config_section import ReadableConfig
 from ..config.kinds import AnyTextConfig, AnyVisionConfig
 from ..config.vision_configuration import SiglipVisionConfig
 from ..errors import CheckpointError, ConfigError, ImageError
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..kernels.backend import Backend
+from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
 from ..model.comparison import Comparison, require_one_width
 from ..model.pretrained import PretrainedModel
 from ..outputs import BatchFeature

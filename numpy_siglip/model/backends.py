@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ..common.checks import shown
 from ..errors import ConfigError, SiglipError
-from ..kernels.backend import DEFAULT_DTYPE, Backend, get_backend
+from ..kernels.backend import Backend, get_backend
+from ..kernels.choices import DEFAULT_DTYPE
 
 
 def choose_backend(

@@ -11,7 +11,8 @@ from ..common.checks import shown
 from ..config.config_section import ReadableConfig
 from ..config.configuration import SiglipConfig
 from ..errors import ConfigError
-from ..kernels.backend import DEFAULT_BACKEND, DEFAULT_DTYPE, Backend
+from ..kernels.backend import Backend
+from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
 from ..weights.tower_weights import Tensors
 from .backends import choose_backend
 

@@ -21,7 +21,8 @@ from ...checkpoints.description.model_files import ModelFiles
 from ...checkpoints.file_names import WEIGHTS_FILE
 from ...embedding.vision_kinds import VisionModel, open_vision_model
 from ...errors import CheckpointError, ConfigError
-from ...kernels.backend import DEFAULT_BACKEND, Backend
+from ...kernels.backend import Backend
+from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
 from ...preprocessing.images import find_images
 from ...version import __version__

@@ -10,7 +10,7 @@ import numpy as np
 from ...checkpoints.description.model_files import ModelFiles
 from ...embedding.vision_kinds import open_vision_model
 from ...errors import CheckpointError, ConfigError
-from ...kernels.backend import DEFAULT_BACKEND
+from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
 from ...preprocessing.images import find_images
 from .calibration import drawn_images

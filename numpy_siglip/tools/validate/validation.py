@@ -15,7 +15,8 @@ from ...config.configuration import SiglipConfig
 from ...config.naflex_configuration import Siglip2Config, Siglip2VisionConfig, VisionConfig
 from ...embedding.vision_kinds import VisionFiles, open_vision_model
 from ...errors import ConfigError
-from ...kernels.backend import DEFAULT_BACKEND, Backend
+from ...kernels.backend import Backend
+from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
 from ...model.comparison import Comparison, holds_both_towers
 from ...model.naflex_model import Siglip2Model

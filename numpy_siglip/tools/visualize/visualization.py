@@ -23,7 +23,7 @@ from ...config.naflex_configuration import Siglip2VisionConfig, VisionConfig
 from ...embedding.embeddings import require_finite
 from ...embedding.vision_kinds import ImageProcessor, open_vision_model
 from ...errors import SiglipError
-from ...kernels.backend import DEFAULT_BACKEND
+from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
 from ...outputs import BatchFeature
 from ...preprocessing.image_processing import SiglipImageProcessor
