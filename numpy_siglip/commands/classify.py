@@ -21,7 +21,7 @@ from .arguments import (
     read_texts,
 )
 from .image_files import add_images, embed_image_files, status_of
-from .model import load_embedder
+from .named_model import load_embedder
 from .output import print_result
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ..common.progress import write_line
 from ..errors import SiglipError
 from .arguments import Commands, add_backend, add_dtype, add_model, add_texts, read_texts
 from .image_files import add_images, embed_image_files, status_of
-from .model import load_embedder, load_text_embedder
+from .named_model import load_embedder, load_text_embedder
 from .output import INTERRUPTED, SOME_FAILED, SUCCESS
 
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _embed_images(options: argparse.Namespace) -> int:
-    from ..embedding.embedding_files import check_output, paths_file, save_image_embeddings
+    from ..embedding.saved_embeddings import check_output, paths_file, save_image_embeddings
 
     output: Path = options.output
     check_output(output, paths_file(output))
@@ -63,7 +63,7 @@ def _embed_images(options: argparse.Namespace) -> int:
 
 
 def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
-    from ..embedding.embedding_files import check_output, save_text_embeddings, texts_file
+    from ..embedding.saved_embeddings import check_output, save_text_embeddings, texts_file
 
     output: Path = options.output
     check_output(output, texts_file(output))

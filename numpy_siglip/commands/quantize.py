@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import SiglipError
 from .arguments import Commands, add_backend, folder_name
-from .model import open_named_model, tell_inferred
+from .named_model import open_named_model, tell_inferred
 from .output import SUCCESS, print_result
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from ..common.defaults import DEFAULT_TOLERANCE
 from .arguments import Commands, add_backend, add_model
-from .model import open_named_model, tell_inferred
+from .named_model import open_named_model, tell_inferred
 from .output import SOME_FAILED, SUCCESS, print_result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import Commands, add_backend, add_model, folder_name
-from .model import open_named_model, tell_inferred
+from .named_model import open_named_model, tell_inferred
 from .output import SUCCESS, print_result
 
 

@@ -22,11 +22,11 @@ from ..errors import CheckpointError, ConfigError, ImageError
 from ..kernels.backend import Backend
 from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
 from ..model.comparison import Comparison, require_one_width
-from ..model.pretrained import PretrainedModel
+from ..model.pretrained import Pretrained
 from ..outputs import BatchFeature
 from ..preprocessing.images import is_path
 from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
-from .embeddings import require_finite
+from .finiteness import require_finite
 from .text_embedder import TextEmbedder
 from .vision_kinds import ImageProcessor, VisionFiles, VisionModel, require_fit
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Embedder(PretrainedModel):
+class Embedder(Pretrained):
     """A vision tower together with its preprocessing, and a text tower as soon as there is a text.
 
     Make one with `from_pretrained`. The text tower of its checkpoint is read when it is first used.

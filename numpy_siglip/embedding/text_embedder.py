@@ -16,11 +16,11 @@ from ..config.config_section import ReadableConfig
 from ..config.configuration import SiglipTextConfig
 from ..config.kinds import AnyTextConfig
 from ..kernels.backend import Backend
-from ..model.pretrained import PretrainedModel
+from ..model.pretrained import Pretrained
 from ..model.text import SiglipTextModel
 from ..preprocessing.tokenizer import SiglipTokenizer, list_texts
 from ..weights.text_weights import find_text_tensors
-from .embeddings import require_finite
+from .finiteness import require_finite
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,7 +29,7 @@ _LEAST_SHARE = 0.5
 """Of a table's rows that a tokenizer uses; tables are sometimes rounded up."""
 
 
-class TextEmbedder(PretrainedModel):
+class TextEmbedder(Pretrained):
     """A text tower together with its tokenizer.
 
     Make one with `from_pretrained`; an `Embedder` makes one for itself when it is first given a text.

@@ -1,7 +1,7 @@
 """The two kinds of vision tower, of fixed resolution and NaFlex, and which of them a model has.
 
-What works with either (`Embedder`, the command line) opens a model by `open_vision_model`, which looks at
-its ``config.json``, and calls what it finds there: a model takes what its image processor returns.
+What works with either (`Embedder`, the tools) looks at the configuration of the model, and calls what belongs
+to it: a tower takes what the image processor of its kind returns.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def open_vision_model(model: str | Path | ModelFiles, revision: str | None = Non
     Parameters
     ----------
     model : str, Path or ModelFiles
-        A folder, a ``.safetensors`` file or index, a hub id, or a model that is open already.
+        As for `SiglipVisionModel.from_pretrained`.
     revision : str, optional
         Branch, tag or commit on the hub.
 

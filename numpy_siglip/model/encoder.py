@@ -1,7 +1,12 @@
-"""The pre-norm transformer layer (Xiong et al., 2020, https://arxiv.org/abs/2002.04745).
+"""The encoder of a tower: pre-norm transformer layers, one after the other.
 
-x = x + attention(layer_norm1(x))
-x = x + mlp(layer_norm2(x))
+    x = x + attention(layer_norm1(x))
+    x = x + mlp(layer_norm2(x))
+
+The layer is written here to be watched, step by step. Where nobody watches, `kernels.layers` computes it, or
+all of them, in one call and with the same bits.
+
+Xiong et al., 2020, https://arxiv.org/abs/2002.04745.
 """
 
 from __future__ import annotations

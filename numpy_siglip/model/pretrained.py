@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class PretrainedModel:
-    """Base of what is built of the tensors of a checkpoint."""
+class Pretrained:
+    """Base of what is built of an open model."""
 
     config_class: ClassVar[type[ReadableConfig]]
     """Reads the configuration that the model is built by"""
@@ -48,16 +48,16 @@ class PretrainedModel:
         ----------
         model : str, Path or ModelFiles
             A folder with ``config.json`` and safetensors weights, a ``.safetensors`` file or index beside its
-            ``config.json``, an ``.npz`` archive, a hub id (needs the extra ``hub``), or a model that is open
-            already.
+            ``config.json``, an ``.npz`` archive, ``"emoji"``, which comes with the package, a hub id (needs
+            the extra ``hub``), or a model that is open already.
         backend : str
             How operations are computed: ``"numba"``, compiled when they are first used, or ``"numpy"``.
         threads : int, optional
             Threads of the compiled backend, by default as many as the processors this process may use.
         dtype : str
-            What the linear maps of the encoder are computed in: ``"float32"``, or ``"int8"``, which takes
-            a third of the time or less and a quarter of the memory, and rounds. A folder that was quantised
-            already is int8 whatever this says.
+            What the linear maps of the encoder are computed in: ``"float32"``, or ``"int8"``, which is
+            faster, takes a quarter of the memory, and rounds. A folder that was quantised already is int8
+            whatever this says.
         float32_layers : sequence of str
             Maps that stay in float32 with ``dtype="int8"``, such as ``"encoder.layers.0"`` or
             ``"encoder.layers.11.mlp.fc2"``.
@@ -86,6 +86,15 @@ class PretrainedModel:
         ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_model(model, revision)
         return cls.from_files(files, read_configuration(cls.config_class, files, config), ops)
+
+    @classmethod
+    def from_files(cls, files: ModelFiles, config: Any, ops: Backend) -> Self:
+        """Build it from an open model; see `from_pretrained`."""
+        raise NotImplementedError
+
+
+class PretrainedModel(Pretrained):
+    """Base of models, which are built of the tensors of a checkpoint alone."""
 
     @classmethod
     def from_files(cls, files: ModelFiles, config: Any, ops: Backend) -> Self:
@@ -125,5 +134,5 @@ def read_configuration(kind: type[ReadableConfig], files: ModelFiles, config: An
             f"config is {shown(config)}; it must be a {kind.__name__}, which "
             f"{kind.__name__}.from_dict makes of a dictionary"
         )
-    files.tensors  # noqa: B018  (reads them)
+    files.tensors  # noqa: B018  (reads their headers)
     return config or kind.from_pretrained(files)

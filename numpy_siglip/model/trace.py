@@ -144,18 +144,18 @@ class LayerRecorder:
         self._maps: dict[str, Any] = dict.fromkeys(maps_of_layers if maps else [])
 
     def keeps(self, name: str) -> bool:
-        """Whether the stage of this name is one of those."""
+        """Whether the stage of this name is to be kept."""
         return name in self._states or name in self._maps
 
     def __call__(self, name: str, array: np.ndarray) -> None:
-        """Keep an array if its name is one of those."""
+        """Keep an array if its stage is to be kept."""
         for kept in (self._states, self._maps):
             if name in kept:
                 kept[name] = array
 
     @property
     def stage(self) -> Stage:
-        """Reports what is to be kept to this recorder; to nobody if that is nothing."""
+        """Reports to this recorder what it keeps; if that is nothing, it reports to nobody."""
         return Stage(self if self._states or self._maps else None, self.keeps)
 
     @property

@@ -120,8 +120,8 @@ class SiglipVisionModel(PretrainedModel):
             As for calling the model.
         listener : callable, optional
             Called with the name and the array of each stage as soon as it exists. Without one,
-            all stages are kept and returned, which takes memory: about 1 GB for one image of
-            So400m at 384 pixels.
+            all stages are kept and returned, which takes memory: about 2 GB for one image of
+            So400m at 384 pixels, half of it attention weights.
         output_attentions : bool
             Whether attention weights are among the stages.
         interpolate_pos_encoding : bool

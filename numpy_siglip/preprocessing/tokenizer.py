@@ -195,7 +195,7 @@ def read_encoder(files: ModelFiles) -> Encoder:
         See `SiglipTokenizer.from_pretrained`.
     """
     folder = files.folder
-    settings = files.json(TOKENIZER_SETTINGS_FILE) or {}
+    settings = files.json_file(TOKENIZER_SETTINGS_FILE) or {}
     pieces, tokenizer = folder / SENTENCEPIECE_FILE, folder / TOKENIZER_FILE
     is_gemma = str(settings.get("tokenizer_class")).removesuffix("Fast") in _GEMMA
     try:
@@ -216,7 +216,7 @@ def _context_length(files: ModelFiles) -> int:
     try:
         path, values, _ = files.config
     except (ConfigError, CheckpointError):
-        if files.json(CONFIG_FILE) is not None:
+        if files.json_file(CONFIG_FILE) is not None:
             raise
         raise ConfigError(
             f"{files.folder}: no {CONFIG_FILE}; put the model's {CONFIG_FILE} beside its tokenizer, or pass "

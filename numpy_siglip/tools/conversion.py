@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ..checkpoints.checkpoint import TensorEntry
-from ..checkpoints.description.model_files import ModelFiles, Said, open_model
+from ..checkpoints.description.model_files import ConfigValues, ModelFiles, open_model
 from ..checkpoints.file_names import (
     CONFIG_FILE,
     PREPROCESSOR_FILE,
@@ -210,7 +210,7 @@ def format_conversion(conversion: Conversion) -> str:
     return "\n".join(lines)
 
 
-def _read_kind(said: Said, both_towers: bool) -> tuple[ReadableConfig, str]:
+def _read_kind(said: ConfigValues, both_towers: bool) -> tuple[ReadableConfig, str]:
     """The configuration, and the class of transformers that it belongs to; of a larger model, the tower's."""
     values = said.values
     model_type = str(values.get("model_type"))

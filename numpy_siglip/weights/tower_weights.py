@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..checkpoints.checkpoint import SCALE_SUFFIX, TensorEntry
+from ..checkpoints.layouts.recognition import LAYOUTS
 from ..common.checks import shown
 from ..errors import CheckpointError, ConfigError
 
@@ -253,7 +254,7 @@ def _find_prefix(checkpoint: Tensors, layout: TowerLayout) -> str:
     if not marks:
         raise CheckpointError(
             f"{checkpoint.source}: no tensor whose name ends in {mark}, so no SigLIP {kind} tower "
-            "in the layout of transformers, timm, open_clip or big_vision"
+            f"in the layout of {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}"
         )
     if len(marks) > 1:
         raise CheckpointError(f"{checkpoint.source}: more than one {kind} tower ({', '.join(marks)})")

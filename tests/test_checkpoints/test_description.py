@@ -20,12 +20,12 @@ from numpy_siglip import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from numpy_siglip.checkpoints.description.model_files import open_model
-from numpy_siglip.checkpoints.description.preprocessing import (
+from numpy_siglip.checkpoints.description.family_preprocessing import (
     RESAMPLE_OF_TYPES,
     SHAPES_OF_SECOND,
     infer_preprocessing,
 )
+from numpy_siglip.checkpoints.description.model_files import open_model
 from numpy_siglip.commands.command_line import main
 from numpy_siglip.tools.inspection import format_report, inspect_model
 from numpy_siglip.tools.validate.validation import validate_model

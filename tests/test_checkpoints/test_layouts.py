@@ -24,7 +24,7 @@ from numpy_siglip import Embedder, SiglipVisionConfig
 from numpy_siglip.checkpoints.checkpoint import Checkpoint
 from numpy_siglip.checkpoints.checkpoint_files import open_checkpoint
 from numpy_siglip.checkpoints.description.model_files import open_model
-from numpy_siglip.checkpoints.layouts.recognition import present
+from numpy_siglip.checkpoints.layouts.recognition import as_transformers
 
 # As wide as a base model, so that the number of heads is known; else as small as can be.
 WIDE = {**TOY, "hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 50}
@@ -36,7 +36,7 @@ def published(request, tmp_path_factory):
 
 
 def _assert_same_tensors(location, state):
-    tensors = present(open_checkpoint(location))
+    tensors = as_transformers(open_checkpoint(location))
     assert set(tensors) == set(state)
     for name, expected in state.items():
         assert tensors[name].shape == expected.shape, name

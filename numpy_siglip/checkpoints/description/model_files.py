@@ -21,11 +21,11 @@ from ..checkpoint import Checkpoint
 from ..checkpoint_files import open_checkpoint
 from ..file_names import CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE
 from ..hub import locate_model
-from ..layouts.recognition import layout_of, present
+from ..layouts.recognition import LAYOUTS, TRANSFORMERS, as_transformers, layout_of
 from ..layouts.view import LayoutView
+from .family_preprocessing import infer_preprocessing
 from .inference import infer_config
 from .larger_models import translate
-from .preprocessing import infer_preprocessing
 from .settings import Settings, read_settings
 
 Values = Mapping[str, Any]
@@ -33,7 +33,7 @@ Values = Mapping[str, Any]
 _FOREIGN = ("architecture", "pretrained_cfg", "open_clip_model_name")
 
 
-class Said(NamedTuple):
+class ConfigValues(NamedTuple):
     """What a file says, or what was inferred where no file says it."""
 
     file: Path
@@ -76,7 +76,7 @@ class ModelFiles:
         """In which all files of the model lie."""
         return self.location if self.location.is_dir() else self.location.parent
 
-    def json(self, name: str) -> dict[str, Any] | None:
+    def json_file(self, name: str) -> dict[str, Any] | None:
         """The object in one of the JSON files of the folder; None if there is no such file.
 
         Raises
@@ -97,7 +97,7 @@ class ModelFiles:
         CheckpointError
             If there is no checkpoint, it is damaged, or it is of no model that its layout has.
         """
-        return present(open_checkpoint(self.location))
+        return as_transformers(open_checkpoint(self.location))
 
     @property
     def layout(self) -> str:
@@ -105,7 +105,7 @@ class ModelFiles:
         return layout_of(self.tensors)
 
     @cached_property
-    def config(self) -> Said:
+    def config(self) -> ConfigValues:
         """What transformers has in ``config.json``.
 
         A ``config.json`` that is transformers' own is taken as it is, whatever lies beside it. Otherwise the
@@ -119,27 +119,30 @@ class ModelFiles:
             If the weights have to tell, and are damaged.
         """
         file = self.folder / CONFIG_FILE
-        values = self.json(CONFIG_FILE)
+        values = self.json_file(CONFIG_FILE)
         if values is not None and _is_transformers(values):
             try:
-                return Said(file, translate(values))
+                return ConfigValues(file, translate(values))
             except ConfigError as error:
                 raise ConfigError(f"{file}: {error}") from None
         try:
-            known = self.layout != "transformers" or _is_llava(values)
-        except CheckpointError:
+            layout = self.layout
+        except CheckpointError:  # without weights, a file of transformers is all that can be read
             if values is not None and _is_foreign(values):
                 raise
-            known = False  # and without weights, a file of transformers is all that can be read
-        if known:
+            layout = ""
+        if layout not in ("", TRANSFORMERS) or (layout and _is_llava(values)):
             return self._inferred_config()
         if values is None:
             advice = f"put the model's {CONFIG_FILE} beside its weights"
+            if layout:
+                others = ", ".join(LAYOUTS[1:])
+                advice = f"nor have the tensors the names of {others}, which would tell; {advice}"
             raise ConfigError(f"{self.folder}: no {CONFIG_FILE}; {advice}")
-        return Said(file, values)
+        return ConfigValues(file, values)
 
     @cached_property
-    def preprocessing(self) -> Said:
+    def preprocessing(self) -> ConfigValues:
         """What transformers has in ``preprocessor_config.json``, or for an image processor elsewhere.
 
         Where no file says it, it is that of the model's family.
@@ -150,26 +153,27 @@ class ModelFiles:
             If such a file is damaged; or if there is none, and no configuration to tell the family.
         """
         for name in (PREPROCESSOR_FILE, PROCESSOR_FILE):
-            values = self.json(name)
+            values = self.json_file(name)
             if values is not None and name == PROCESSOR_FILE:
                 values = values.get("image_processor")  # missing where there is a tokenizer alone
             if values is None:
                 continue
             if not isinstance(values, dict) or not values:
                 raise ConfigError(f"{self.folder / name}: holds no image_processor; add {PREPROCESSOR_FILE}")
-            return Said(self.folder / name, values)
+            return ConfigValues(self.folder / name, values)
         try:
             config = self.config
-            weights = "" if isinstance(self.tensors, Checkpoint) else file_of(self.tensors).name
+            # Of a layout other than transformers', the file is often the only one with a name of its own.
+            weights_file = "" if isinstance(self.tensors, Checkpoint) else file_of(self.tensors).name
         except CheckpointError:
             raise self._no_preprocessing() from None
         except ConfigError:
-            if self.json(CONFIG_FILE) is not None:
+            if self.json_file(CONFIG_FILE) is not None:
                 raise
             raise self._no_preprocessing() from None
-        names = " ".join((self.name, self.location.name, weights, self._settings.names))
+        names = " ".join((self.name, self.location.name, weights_file, self._settings.names))
         values, notes = infer_preprocessing(config.values, self._settings.preprocessing, names)
-        return Said(config.file, values, tuple(notes))
+        return ConfigValues(config.file, values, tuple(notes))
 
     @property
     def inferred(self) -> tuple[str, ...]:
@@ -178,20 +182,20 @@ class ModelFiles:
 
     @cached_property
     def _settings(self) -> Settings:
-        return read_settings(self.folder, self.json)
+        return read_settings(self.folder, self.json_file)
 
-    def _inferred_config(self) -> Said:
+    def _inferred_config(self) -> ConfigValues:
         heads = self.tensors.num_heads if isinstance(self.tensors, LayoutView) else {}
         file, towers = file_of(self.tensors), self._settings.towers
         try:
             values, notes = infer_config(self.tensors, towers, heads)
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
-        return Said(file, values, tuple(notes))
+        return ConfigValues(file, values, tuple(notes))
 
     def _no_preprocessing(self) -> ConfigError:
         problem = f"{self.folder}: no {PREPROCESSOR_FILE}"
-        if self.json(PROCESSOR_FILE) is not None:
+        if self.json_file(PROCESSOR_FILE) is not None:
             problem = f"{self.folder / PROCESSOR_FILE}: holds no image_processor"
         return ConfigError(
             f"{problem}, and there is no model beside it to infer one from; put the model's "
@@ -233,11 +237,12 @@ def file_of(tensors: Checkpoint | LayoutView) -> Path:
 
 
 def _is_transformers(values: Values) -> bool:
-    """Whether a ``config.json`` is whole, and is not that of timm, open_clip, DeepSeek-VL2 or LLaVA."""
+    """Whether a ``config.json`` is whole, and transformers' own."""
     return "model_type" in values and not _is_foreign(values)
 
 
 def _is_foreign(values: Values) -> bool:
+    """Whether a ``config.json`` is that of timm, open_clip, LLaVA or, which names its tower, DeepSeek-VL2."""
     vision = values.get("vision_config")
     if isinstance(vision, Mapping):
         return "model_name" in vision

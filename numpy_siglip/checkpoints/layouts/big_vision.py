@@ -12,6 +12,7 @@ from ..checkpoint import Checkpoint
 from .tables import WHOLE, Leaves, Row, TowerTable
 from .turns import AS_STORED, FILTERS, FLAT, INTO_HEADS, OUT_OF_HEADS, POSITIONS, TRANSPOSED
 
+LAYOUT = "big_vision"
 MARK = "embedding/kernel"
 TEXT_MARK = "Embed_0/embedding"
 
@@ -51,7 +52,7 @@ def vision_table(checkpoint: Checkpoint, prefix: str) -> TowerTable:
     head = "" if f"{prefix}probe" in checkpoint else "MAPHead_0/"
     pooled = any(name.startswith(f"{prefix}{head}probe") for name in checkpoint)
     return TowerTable(
-        layout="big_vision",
+        layout=LAYOUT,
         ours="vision_model.",
         separator="/",
         outside=(
@@ -83,7 +84,7 @@ def text_table(checkpoint: Checkpoint, prefix: str) -> TowerTable:
     """The table of the text tower; in some old files positions were learned at two places and are summed."""
     twice = ("pos_embedding", "Encoder_0/pos_embedding")
     return TowerTable(
-        layout="big_vision",
+        layout=LAYOUT,
         ours="text_model.",
         separator="/",
         outside=(

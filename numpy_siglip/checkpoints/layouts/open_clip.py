@@ -10,6 +10,7 @@ from __future__ import annotations
 from .tables import Leaves, Row, TowerTable
 from .turns import AS_STORED, FLAT, POSITIONS
 
+LAYOUT = "open_clip"
 VISION_PREFIX = "visual.trunk."
 TEXT_PREFIX = "text."
 TEXT_MARK = "transformer.resblocks.0.attn.in_proj_weight"
@@ -21,7 +22,7 @@ _POSITIONS: Leaves = {"weight": ("", POSITIONS)}
 _IN_PROJ: Leaves = {"weight": ("in_proj_weight", AS_STORED), "bias": ("in_proj_bias", AS_STORED)}
 
 TEXT = TowerTable(
-    layout="open_clip",
+    layout=LAYOUT,
     ours="text_model.",
     separator=".",
     outside=(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from ...errors import CheckpointError
@@ -10,10 +13,12 @@ from . import big_vision, open_clip, timm
 from .tables import Row, TowerTable, arrange
 from .view import LayoutView, Piece, Recipe
 
+TRANSFORMERS = "transformers"
+LAYOUTS = (TRANSFORMERS, timm.LAYOUT, open_clip.LAYOUT, big_vision.LAYOUT)
 _OURS = "embeddings.patch_embedding.weight"
 
 
-def present(checkpoint: Checkpoint) -> Checkpoint | LayoutView:
+def as_transformers(checkpoint: Checkpoint) -> Checkpoint | LayoutView:
     """A checkpoint under the names of transformers.
 
     Parameters
@@ -33,27 +38,31 @@ def present(checkpoint: Checkpoint) -> Checkpoint | LayoutView:
     Examples
     --------
     >>> from numpy_siglip.checkpoints.checkpoint_files import open_checkpoint
-    >>> layout_of(present(open_checkpoint(model_folder)))
+    >>> layout_of(as_transformers(open_checkpoint(model_folder)))
     'transformers'
     """
     if _marked(checkpoint, _OURS, "."):
         return checkpoint
-    for mark, table in ((timm.MARK, timm.VISION), (timm.NAFLEX_MARK, timm.NAFLEX_VISION)):
-        for prefix in _one_at_most(checkpoint, _marked(checkpoint, mark, ".")):
-            return _timm_view(checkpoint, prefix, table)
-    for prefix in _one_at_most(checkpoint, _trained(_marked(checkpoint, big_vision.MARK, "/"))):
-        return _big_vision_view(checkpoint, prefix)
+    for mark, separator, view in _VIEWS:
+        for prefix in _one_at_most(checkpoint, _trained(_marked(checkpoint, mark, separator))):
+            return view(checkpoint, prefix)
     return checkpoint
 
 
 def layout_of(tensors: object) -> str:
-    """What the layout is called: transformers, timm, open_clip or big_vision."""
-    return tensors.layout if isinstance(tensors, LayoutView) else "transformers"
+    """What the layout is called, one of `LAYOUTS`; tensors of no known layout count as transformers'."""
+    return tensors.layout if isinstance(tensors, LayoutView) else TRANSFORMERS
+
+
+def _vision_view(checkpoint: Checkpoint, prefix: str, table: TowerTable) -> LayoutView:
+    """A vision tower alone, as a table has it."""
+    return LayoutView(checkpoint, table.layout, arrange(checkpoint, prefix, table))
 
 
 def _timm_view(checkpoint: Checkpoint, prefix: str, table: TowerTable) -> LayoutView:
+    """A vision tower of timm: by itself, or inside a model of open_clip."""
     if not prefix.endswith(open_clip.VISION_PREFIX):
-        return LayoutView(checkpoint, "timm", arrange(checkpoint, prefix, table))
+        return _vision_view(checkpoint, prefix, table)
     root = prefix.removesuffix(open_clip.VISION_PREFIX)
     projection = next((name for name in checkpoint if name.startswith(f"{root}visual.head.")), None)
     if projection:
@@ -64,7 +73,7 @@ def _timm_view(checkpoint: Checkpoint, prefix: str, table: TowerTable) -> Layout
     text = root + open_clip.TEXT_PREFIX
     if text + open_clip.TEXT_MARK in checkpoint:  # towers of other kinds stand beside some SigLIPs
         recipes |= _with_head(arrange(checkpoint, text, open_clip.TEXT))
-    return LayoutView(checkpoint, "open_clip", recipes | _scalars(checkpoint, root, open_clip.SCALARS))
+    return LayoutView(checkpoint, open_clip.LAYOUT, recipes | _scalars(checkpoint, root, open_clip.SCALARS))
 
 
 def _big_vision_view(checkpoint: Checkpoint, prefix: str) -> LayoutView:
@@ -78,7 +87,7 @@ def _big_vision_view(checkpoint: Checkpoint, prefix: str) -> LayoutView:
             num_heads["text"] = big_vision.num_heads(checkpoint, text)
         recipes |= _scalars(checkpoint, root, big_vision.SCALARS)
     known = {tower: count for tower, count in num_heads.items() if count is not None}
-    return LayoutView(checkpoint, "big_vision", recipes, known)
+    return LayoutView(checkpoint, big_vision.LAYOUT, recipes, known)
 
 
 def _with_head(recipes: dict[str, Recipe]) -> dict[str, Recipe]:
@@ -98,6 +107,15 @@ def _scalars(checkpoint: Checkpoint, root: str, rows: tuple[Row, ...]) -> dict[s
         if name in checkpoint:
             found[row.ours] = Recipe((Piece(checkpoint[name], row.leaves[""][1]),))
     return found
+
+
+_VIEWS: tuple[tuple[str, str, Callable[[Checkpoint, str], LayoutView]], ...] = (
+    (timm.MARK, ".", partial(_timm_view, table=timm.VISION)),
+    (timm.NAFLEX_MARK, ".", partial(_timm_view, table=timm.NAFLEX_VISION)),
+    (big_vision.MARK, "/", _big_vision_view),
+)
+"""A tensor that only one layout has, what separates the parts of its name, and what is made of it. A layout
+of vision towers alone needs its table and a line here, with `_vision_view`."""
 
 
 def _marked(checkpoint: Checkpoint, mark: str, separator: str) -> list[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from .tables import SAME, WHOLE, Leaves, Row, TowerTable
 from .turns import AS_STORED, POSITIONS
 
+LAYOUT = "timm"
 MARK = "patch_embed.proj.weight"
 NAFLEX_MARK = "embeds.proj.weight"
 
@@ -43,7 +44,7 @@ _HEAD = (
 
 def _tower(*embeddings: Row) -> TowerTable:
     return TowerTable(
-        layout="timm",
+        layout=LAYOUT,
         ours="vision_model.",
         separator=".",
         outside=(*embeddings, *_END),

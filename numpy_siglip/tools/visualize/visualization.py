@@ -20,7 +20,7 @@ import numpy as np
 from ...checkpoints.description.model_files import ModelFiles
 from ...common.atomic_write import atomic_write_folder
 from ...config.naflex_configuration import Siglip2VisionConfig, VisionConfig
-from ...embedding.embeddings import require_finite
+from ...embedding.finiteness import require_finite
 from ...embedding.vision_kinds import ImageProcessor, open_vision_model
 from ...errors import SiglipError
 from ...kernels.choices import DEFAULT_BACKEND
