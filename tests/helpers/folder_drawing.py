@@ -2,14 +2,12 @@
 
     cd tests && python -m helpers.folder_drawing    put the drawing of today's imports into the page
 
-A folder stands above what it imports, as a commit stands above its parents in ``git log --graph``. A line
-that would say what two others say already is left out: if a imports b, and b imports c, no line leads from a
-to c. What stands beside a folder is what its ``__init__.py`` says of it.
+Folders stand in the order of the rules in ``test_imports``, so that each stands below what it imports. An
+arrow that two others replace is left out: if a imports b, and b imports c, a is not said to import c.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,96 +22,26 @@ BLOCK = re.compile(
     r"(<!-- imports between folders: drawn by a test helper -->\n```text\n).*?(```\n<!-- end -->)", re.DOTALL
 )
 
-_LONGEST = 78
-"""Characters beside a name"""
-
 Graph = dict[str, set[str]]
 
-_UP, _DOWN, _LEFT, _RIGHT = 1, 2, 4, 8
-_SIGNS = {
-    0: " ", _UP | _DOWN: "│", _LEFT | _RIGHT: "─", _DOWN | _RIGHT: "┌", _DOWN | _LEFT: "┐", _UP | _RIGHT: "└",
-    _UP | _LEFT: "┘", _UP | _DOWN | _RIGHT: "├", _UP | _DOWN | _LEFT: "┤", _DOWN | _LEFT | _RIGHT: "┬",
-    _UP | _LEFT | _RIGHT: "┴", _UP | _DOWN | _LEFT | _RIGHT: "┼",
-}  # fmt: skip
 
-
-def draw(order: Sequence[str], graph: Mapping[str, Iterable[str]], words: Mapping[str, str]) -> list[str]:
-    """Lines of a drawing in which every name stands above all that it leads to.
-
-    Parameters
-    ----------
-    order : sequence of str
-        All names, each before those that it leads to.
-    graph : dict of str to set of str
-        What each name leads to.
-    words : dict of str to str
-        What is written beside a name.
+def draw(order: Sequence[str], graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """A line for each name, with arrows from what it imports.
 
     Examples
     --------
-    >>> graph = {"a": {"b", "c", "d"}, "b": {"d"}, "c": {"d"}, "d": set()}
-    >>> print("\\n".join(draw("abcd", without_detours(graph), {"d": "the ground"})))
-    ●    a
-    ├─┐
-    ● │  b
-    │ ●  c
-    ├─┘
-    ●    d  the ground
+    >>> graph = {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}}
+    >>> print("\\n".join(draw("abcd", graph)))
+    a
+    b  <-  a
+    c  <-  a
+    d  <-  b, c
     """
-    lanes: list[str | None] = []  # the name that each line from above leads to
-    lines: list[tuple[str, str]] = []
-    for name in order:
-        if name not in lanes:
-            _take_lane(lanes, name)
-        own = lanes.index(name)
-        lines.append(("".join(_node_cell(lane, name) for lane in lanes).rstrip(), name))
-        before, lanes[own] = list(lanes), None
-        ends = []  # the lanes to which lines lead from the own one
-        for target in sorted(graph.get(name, ()), key=order.index):
-            if target in lanes:
-                ends.append(lanes.index(target))
-            elif lanes[own] is None:
-                lanes[own] = target
-            else:
-                ends.append(_take_lane(lanes, target))
-        if lanes[own] is None and ends and own < min(ends):  # a line that ends in another one stays left
-            first = min(ends)
-            lanes[own], lanes[first] = lanes[first], None
-        if ends:
-            lines.append((_connection(own, ends, before, lanes), ""))
-        while lanes and lanes[-1] is None:
-            lanes.pop()
-    width = max(len(line) for line, _ in lines)
-    names = max(map(len, order))
-    return [f"{line:<{width}}  {name:<{names}}  {words.get(name, '')}".rstrip() for line, name in lines]
-
-
-def _take_lane(lanes: list[str | None], name: str) -> int:
-    lanes.append(name)
-    return len(lanes) - 1
-
-
-def _node_cell(lane: str | None, name: str) -> str:
-    return "● " if lane == name else "│ " if lane else "  "
-
-
-def _connection(
-    own: int, ends: Sequence[int], above: Sequence[str | None], below: Sequence[str | None]
-) -> str:
-    """The row between two names in which lines branch and join; a line that is only crossed goes over."""
-    cells = [0] * (2 * max(len(above), len(below)))
-    for lane in range(len(cells) // 2):
-        cells[2 * lane] |= _UP * (lane < len(above) and above[lane] is not None)
-        cells[2 * lane] |= _DOWN * (lane < len(below) and below[lane] is not None)
-    for end in ends:
-        left, right = 2 * min(own, end), 2 * max(own, end)
-        cells[left] |= _RIGHT
-        cells[right] |= _LEFT
-        for between in range(left + 1, right):
-            crossed = between % 2 == 0 and between // 2 not in ends and cells[between]
-            if not crossed:
-                cells[between] |= _LEFT | _RIGHT
-    return "".join(_SIGNS[cell] for cell in cells).rstrip()
+    longest = max(map(len, order))
+    return [
+        f"{name:<{longest}}  <-  {', '.join(sorted(graph[name], key=order.index))}" if graph[name] else name
+        for name in order
+    ]
 
 
 def without_detours(graph: Mapping[str, set[str]]) -> Graph:
@@ -142,11 +70,11 @@ def names_of(lines: Sequence[Sequence[str]]) -> list[str]:
     Examples
     --------
     >>> names_of([["errors.py", "outputs.py"], ["common"], ["inputs", "attention"]])
-    ['inputs', 'attention', 'common', 'errors, outputs']
+    ['errors.py, outputs.py', 'common', 'inputs', 'attention']
     """
     names: list[str] = []
-    for line in reversed(lines):
-        files = ", ".join(name.removesuffix(".py") for name in line if name.endswith(".py"))
+    for line in lines:
+        files = ", ".join(name for name in line if name.endswith(".py"))
         names += [*filter(None, [files]), *(name for name in line if not name.endswith(".py"))]
     return names
 
@@ -156,7 +84,7 @@ def folder_graph(root: Path, names: Sequence[str]) -> Graph:
 
     def name_of(path: str) -> str | None:
         for name in sorted(names, key=len, reverse=True):  # a folder's folder before the folder
-            if path.startswith(f"{name}/") or path.removesuffix(".py") in name.split(", "):
+            if path.startswith(f"{name}/") or f"{path.removesuffix('.py')}.py" in name.split(", "):
                 return name
         return None
 
@@ -168,31 +96,17 @@ def folder_graph(root: Path, names: Sequence[str]) -> Graph:
     return graph
 
 
-def first_words(file: Path) -> str:
-    """The first sentence of a file's docstring; of one that is too long for a line, its beginning."""
-    docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
-    sentence = " ".join(re.split(r"\.(?:\s|$)", docstring.replace("``", ""))[0].split())
-    for mark in (";", ":"):
-        if len(sentence) > _LONGEST:
-            sentence = sentence.partition(mark)[0]
-    return sentence if len(sentence) <= _LONGEST else sentence.rpartition(",")[0]
-
-
 def _drawing_of(root: Path, names: Sequence[str]) -> list[str]:
-    words = {}
-    for name in names:
-        folder = {"kernels": REPOSITORY / "kernels"}.get(name, root / name)
-        file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-        words[name] = first_words(file) if file.exists() else ""
-    return draw(names, without_detours(folder_graph(root, names)), words)
+    return [f"    {line}" for line in draw(names, without_detours(folder_graph(root, names)))]
 
 
 def drawing() -> str:
     """The whole drawing: the package, and below it its kernels."""
     parts = [f"checkpoints/{part}" for part in names_of(CHECKPOINTS) if part != "."]
-    package = [name for name in names_of(PACKAGE) if name != "__main__"]
-    package[package.index("checkpoints") : package.index("checkpoints")] = parts
-    lines = ["numpy_siglip/", *_drawing_of(REPOSITORY / "numpy_siglip", [*package, "kernels"])]
+    package = [name for name in names_of(PACKAGE) if name != "__main__.py"]
+    after = package.index("checkpoints") + 1
+    package[after:after] = [*parts, "kernels"]
+    lines = ["numpy_siglip/", *_drawing_of(REPOSITORY / "numpy_siglip", package)]
     lines += ["", "kernels/", *_drawing_of(REPOSITORY / "kernels", names_of(KERNELS))]
     return "\n".join(lines) + "\n"
 

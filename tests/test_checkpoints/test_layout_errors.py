@@ -148,7 +148,9 @@ def test_several_towers(write, state):
 
 def test_what_is_in_no_known_layout(tmp_path):
     save_npz(tmp_path / "m.npz", {"conv_root/kernel": np.ones((3, 3), np.float32)})
-    with pytest.raises(ConfigError, match=rf"^{tmp_path}: no config\.json; nor have the tensors the names of timm"):
+    with pytest.raises(
+        ConfigError, match=rf"^{tmp_path}: no config\.json; nor have the tensors the names of timm"
+    ):
         SiglipVisionModel.from_pretrained(tmp_path)
     with pytest.raises(
         CheckpointError, match=rf"^{tmp_path}: no tensor whose name ends in embeddings\.patch_e"
