@@ -29,7 +29,8 @@ import numpy as np
 from measuring.machine import describe_machine, short_name
 from measuring.result_files import RESULTS, write_results
 from measuring.worker_process import WorkerProcess
-from numpy_siglip.kernels.catalogue.registry import OPS, Op
+from numpy_siglip.kernels.catalogue.operation import Op
+from numpy_siglip.kernels.catalogue.registry import OPS
 from numpy_siglip.kernels.machine.threads import available_threads
 from reporting.tables import operations_table, operations_tables
 

@@ -94,8 +94,11 @@ def _position_embedding(torch: Any, o: Operands) -> Callable[[], Any]:
 
     def call() -> Any:
         table = o["position"].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        antialias = o["interpolation"] == "antialiased_bilinear"
+        mode = "bilinear" if antialias else "bicubic"
+        size = (o["rows"], o["columns"])
         grid = torch.nn.functional.interpolate(
-            table, size=(o["rows"], o["columns"]), mode="bicubic", align_corners=False
+            table, size=size, mode=mode, align_corners=False, antialias=antialias
         )
         return grid.permute(0, 2, 3, 1).reshape(o["rows"] * o["columns"], -1)
 
@@ -105,7 +108,7 @@ def _position_embedding(torch: Any, o: Operands) -> Callable[[], Any]:
 def _attention_pooling(torch: Any, o: Operands) -> Callable[[], Any]:
     probe, query, key_value, output = o["weights"]
     width = probe.shape[0]
-    module = torch.nn.MultiheadAttention(width, o["num_heads"], batch_first=True)
+    module = torch.nn.MultiheadAttention(width, o["num_heads"], batch_first=True, dtype=probe.dtype)
     stacked = [torch.cat([query[i], key_value[i]]) for i in (0, 1)]
     module.load_state_dict(
         {
@@ -150,6 +153,11 @@ def _layer(torch: Any, weights: Any, o: Operands) -> Callable[[Any], Any]:
     return call
 
 
+def _sigmoid_loss(torch: Any, o: Operands) -> Callable[[], Any]:
+    signs = 2 * torch.eye(len(o["logits"])) - 1
+    return lambda: -torch.nn.functional.logsigmoid(signs * o["logits"]).sum(dim=-1)
+
+
 _OPERATIONS: dict[str, Callable[[Any, Operands], Callable[[], Any]]] = {
     "activation": lambda torch, o: lambda: _activation(torch, o["name"])(o["x"]),
     "attention": _attention,
@@ -163,11 +171,18 @@ _OPERATIONS: dict[str, Callable[[Any, Operands], Callable[[], Any]]] = {
             1, 2
         )
     ),
+    "l2_normalize": lambda torch, o: lambda: torch.nn.functional.normalize(o["x"], dim=-1),
     "layer_norm": lambda torch, o: (
         lambda: torch.nn.functional.layer_norm(o["x"], o["weight"].shape, o["weight"], o["bias"], o["eps"])
     ),
     "linear": _linear,
+    "mean_pooling": lambda torch, o: lambda: o["x"].mean(dim=1),
     "patch_embedding": _patch_embedding,
     "position_embedding": _position_embedding,
+    "sigmoid_loss": _sigmoid_loss,
+    "similarity": lambda torch, o: lambda: torch.matmul(o["x"], o["y"].T) * o["scale"] + o["bias"],
     "softmax": lambda torch, o: lambda: torch.softmax(o["x"], dim=-1),
+    "token_embedding": lambda torch, o: (
+        lambda: torch.nn.functional.embedding(o["ids"], o["table"]) + o["position"]
+    ),
 }

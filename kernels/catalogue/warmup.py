@@ -16,8 +16,9 @@ from ..layers.encoder_layer import encoder_layer
 from ..machine.compilation import KERNELS
 from ..machine.runtime import Runtime
 from ..tiles.packing import pack_linear
+from .layers import quantized_encoder_layer_operands
 from .registry import OPS
-from .sampling import Sampler, quantized_encoder_layer_operands
+from .sampling import Sampler
 
 
 class Warmup(NamedTuple):

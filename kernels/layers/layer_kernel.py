@@ -95,7 +95,8 @@ def run_layers(
 
     Examples
     --------
-    >>> from numpy_siglip.kernels.catalogue.sampling import Sampler, encoder_layer_operands
+    >>> from numpy_siglip.kernels.catalogue.layers import encoder_layer_operands
+    >>> from numpy_siglip.kernels.catalogue.sampling import Sampler
     >>> from numpy_siglip.kernels.layers.encoder_layer import layer_table
     >>> runtime = Runtime(threads=1)
     >>> shape = {"batch": 1, "tokens": 2, "width": 4, "intermediate_size": 5, "num_heads": 2}

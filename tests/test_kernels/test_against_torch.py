@@ -9,24 +9,22 @@ from helpers.assert_close import assert_close
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
+from contestants.torch_operations import torch_operation
 from numpy_siglip.kernels.attention.attention import attention_reference
 from numpy_siglip.kernels.attention.attention_pooling import (
     attention_pooling_reference,
     prepare_attention_pooling_reference,
 )
+from numpy_siglip.kernels.catalogue.registry import OPS
+from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.inputs.image_to_patches import image_to_patches_reference
 from numpy_siglip.kernels.inputs.patch_embedding import patch_embedding_reference
 from numpy_siglip.kernels.inputs.position_embedding import position_embedding_reference
 from numpy_siglip.kernels.inputs.resampling import INTERPOLATIONS, resize_matrix, resize_taps
-from numpy_siglip.kernels.inputs.token_embedding import token_embedding_reference
 from numpy_siglip.kernels.products.linear import LinearWeights, linear_reference
-from numpy_siglip.kernels.products.similarity import similarity_reference
 from numpy_siglip.kernels.rows.activations import ACTIVATIONS, activation_reference
 from numpy_siglip.kernels.rows.gelu import gelu_exact_reference, gelu_tanh_reference
-from numpy_siglip.kernels.rows.l2_normalize import l2_normalize_reference
 from numpy_siglip.kernels.rows.layer_norm import layer_norm_reference
-from numpy_siglip.kernels.rows.sigmoid_loss import sigmoid_loss_reference
-from numpy_siglip.kernels.rows.softmax import softmax_reference
 
 EXACT = 1e-12
 
@@ -37,6 +35,27 @@ def _random(*shape: int, seed: int = 0) -> np.ndarray:
 
 def _torch(*arrays: np.ndarray) -> list[torch.Tensor]:
     return [torch.from_numpy(np.array(array, order="C")) for array in arrays]
+
+
+CASES = [
+    pytest.param(op, shape, id=f"{op.name}-{name}")
+    for op in OPS
+    for name, shape in [*enumerate(op.check_shapes), *op.model_shapes.items()]
+    if "512" not in str(name) and "384" not in str(name)
+]
+
+
+@pytest.mark.parametrize(("op", "shape"), CASES)
+def test_operations_are_those_of_torch(op, shape):
+    """Every operation that torch has, as the benchmarks call it there."""
+    operands = op.operands(Sampler(seed=1, dtype=np.float64), **shape)
+    theirs = torch_operation(op.name, operands)
+    if theirs is None:
+        assert op.name in ("quantize_rows", "quantized_linear")
+        return
+    ours = op.reference(**operands)
+    ours = ours[0] if isinstance(ours, tuple) else ours  # without attention maps
+    assert_close(ours, theirs().numpy(), relative=1e-10, name=op.name)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +114,6 @@ def test_layer_norm(width, eps):
     assert_close(
         layer_norm_reference(x, weight, bias, eps), expected.numpy(), relative=1e-10 if width == 1 else EXACT
     )
-
-
-@pytest.mark.parametrize("width", [1, 2, 196, 729])
-def test_softmax(width):
-    x = _random(5, width) * 100
-    assert_close(softmax_reference(x), torch.softmax(*_torch(x), dim=-1).numpy(), relative=EXACT)
 
 
 @pytest.mark.parametrize(
@@ -185,25 +198,3 @@ def test_exact_gelu_keeps_small_results():
     x = np.array([-9.0, -8.0])
     expected = x * np.array([1.1285884059538405e-19, 6.220960574271785e-16])  # Phi(-9), Phi(-8)
     np.testing.assert_allclose(gelu_exact_reference(x), expected, rtol=1e-13)
-
-
-def test_token_embedding():
-    ids, table, position = np.random.default_rng(0).integers(50, size=(3, 7)), _random(50, 9), _random(7, 9)
-    expected = functional.embedding(*_torch(ids, table)).numpy() + position
-    np.testing.assert_array_equal(token_embedding_reference(ids, table, position), expected)
-
-
-@pytest.mark.parametrize("width", [1, 33, 768])
-def test_l2_normalize(width):
-    x = _random(5, width) * 100
-    assert_close(l2_normalize_reference(x), functional.normalize(*_torch(x), dim=-1).numpy(), relative=EXACT)
-
-
-def test_similarity_and_the_loss_of_pairs():
-    x, y = _random(9, 33), _random(9, 33, seed=1)
-    logits = similarity_reference(x, y, 3.0, -7.0)
-    expected = 3 * torch.matmul(*_torch(x, y.T)) - 7
-    assert_close(logits, expected.numpy(), relative=EXACT)
-    signs = 2 * torch.eye(9) - 1
-    losses = -functional.logsigmoid(signs * expected).sum(dim=-1)
-    assert_close(sigmoid_loss_reference(logits), losses.numpy(), relative=EXACT)

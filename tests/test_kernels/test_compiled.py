@@ -11,8 +11,9 @@ from numpy_siglip.kernels.attention.attention_pooling import (
     attention_pooling,
     fold_attention_pooling,
 )
+from numpy_siglip.kernels.catalogue.layers import encoder_layer_operands
 from numpy_siglip.kernels.catalogue.registry import OPS
-from numpy_siglip.kernels.catalogue.sampling import Sampler, encoder_layer_operands
+from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.inputs.position_embedding import position_embedding
 from numpy_siglip.kernels.inputs.token_embedding import token_embedding
 from numpy_siglip.kernels.layers.encoder_layer import encoder_layer

@@ -9,7 +9,8 @@ import pytest
 
 from numpy_siglip.kernels.attention.attention import attention_reference
 from numpy_siglip.kernels.attention.attention_pooling import attention_pooling_reference
-from numpy_siglip.kernels.catalogue.sampling import Sampler, attention_pooling_operands
+from numpy_siglip.kernels.catalogue.attention import attention_pooling_operands
+from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.inputs.image_to_patches import image_to_patches_reference
 from numpy_siglip.kernels.inputs.patch_embedding import patch_embedding_reference
 from numpy_siglip.kernels.inputs.position_embedding import position_embedding_reference

@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 from helpers.assert_close import assert_close
 
-from numpy_siglip.kernels.catalogue.sampling import (
-    Sampler,
-    encoder_layer_operands,
-    quantized_encoder_layer_operands,
-)
+from numpy_siglip.kernels.catalogue.layers import encoder_layer_operands, quantized_encoder_layer_operands
+from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.layers.encoder import PackedEncoder, encoder
 from numpy_siglip.kernels.layers.encoder_layer import encoder_layer, encoder_layer_reference
 from numpy_siglip.kernels.machine.runtime import NOTHING, Runtime

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from numpy_siglip.kernels.catalogue.sampling import (
-    Sampler,
-    encoder_layer_operands,
-    quantized_encoder_layer_operands,
-)
+from numpy_siglip.kernels.catalogue.layers import encoder_layer_operands, quantized_encoder_layer_operands
+from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.layers import layer_kernel, layer_plan
 from numpy_siglip.kernels.layers.encoder import PackedEncoder, encoder
 from numpy_siglip.kernels.layers.encoder_layer import encoder_layer, encoder_layer_reference

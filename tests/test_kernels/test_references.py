@@ -13,7 +13,8 @@ from helpers.assert_close import assert_close
 from helpers.module_names import modules_below
 
 import numpy_siglip.kernels
-from numpy_siglip.kernels.catalogue.registry import OPS, Op
+from numpy_siglip.kernels.catalogue.operation import Op
+from numpy_siglip.kernels.catalogue.registry import OPS
 from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.cost import Cost
 from numpy_siglip.kernels.rows.activations import ACTIVATIONS
