@@ -3,7 +3,7 @@
     python examples/siglip_on_one_page.py numpy_siglip/emoji/lion.png "a lion" "a tiger" "a pizza"
 
 Shapes: T tokens (patches, or pieces of a text), D hidden_size, F intermediate_size, H num_attention_heads,
-Q queries (T or 1), C num_channels, S image_size, P patch_size, N texts, E numbers to an embedding.
+Q queries (T or 1), C num_channels, S image_size, P patch_size, N texts, E numbers to an embedding (here D).
 """
 
 import json
@@ -59,7 +59,7 @@ def patch_embedding(pixel_values, weight, bias):  # cuts the image into squares,
 
 def pooling_head(tokens, head, num_heads):  # makes one token of all: attention with a single, learned query
     in_proj = head["attention"]["in_proj_weight"], head["attention"]["in_proj_bias"]  # (3 D, D), (3 D)
-    query, _, _ = np.split(linear(head["probe"][0], *in_proj), 3, axis=-1)  # (1, D) -> (1, 3 D) -> (1, D)
+    query, _, _ = np.split(linear(head["probe"][0], *in_proj), 3, axis=-1)  # (1, D): the probe only asks
     _, key, value = np.split(linear(tokens, *in_proj), 3, axis=-1)  # (T, D) -> (T, 3 D) -> (T, D) each
     x = linear(attention(query, key, value, num_heads), **head["attention"]["out_proj"])  # (1, D)
     return (x + mlp(layer_norm(x, **head["layernorm"]), **head["mlp"]))[0]  # (1, D) -> (E)

@@ -27,7 +27,7 @@ from ..machine.threads import finish_task, next_task, wait_for_tasks
 from ..machine.vector import LANES
 from ..products.integer_product import multiply_integers
 from ..products.matrix_product import Plan, multiply, pack_panels
-from ..rows.layer_norm import normalise_row, normalise_rows
+from ..rows.layer_norm import normalize_row, normalize_rows
 from ..rows.quantization import quantize, quantize_row
 from ..tiles.integer_packing import PackedIntegers
 from ..tiles.integer_tile import ZERO_POINT
@@ -54,7 +54,7 @@ def _normalize(
     thread: int,
 ) -> None:
     width = weight.size
-    normalise_rows(x, weight, bias, eps, operand, width, plan.row_size, plan.tile_rows, counters, thread)
+    normalize_rows(x, weight, bias, eps, operand, width, plan.row_size, plan.tile_rows, counters, thread)
 
 
 @routine
@@ -83,7 +83,7 @@ def _normalize_and_quantize(
         for row in range(
             task * tuning.ROWS_OF_QUANTIZING_TASK, min((task + 1) * tuning.ROWS_OF_QUANTIZING_TASK, rows)
         ):
-            normalise_row(x, weight, bias, eps, row * width, width, scratch, normed, np.int64(1))
+            normalize_row(x, weight, bias, eps, row * width, width, scratch, normed, np.int64(1))
             offset, panel_rows = row_offset(row, plan.row_size, plan.tile_rows), plan.tile_rows
             row_scales[row] = quantize_row(scratch, normed, width, zero_point, operand, offset, panel_rows)
         finish_task(counters, 0)

@@ -103,13 +103,13 @@ def layer_norm(
         raise ValueError(f"x has shape {x.shape}, weight {weight.shape}, bias {bias.shape}")
     out = runtime.empty(*x.shape)
     runtime.run(
-        normalise_rows, flat(x), flat(weight), flat(bias), np.float32(eps), out.reshape(-1), width, width, 1
+        normalize_rows, flat(x), flat(weight), flat(bias), np.float32(eps), out.reshape(-1), width, width, 1
     )
     return out
 
 
 @kernel
-def normalise_rows(
+def normalize_rows(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray,
@@ -133,13 +133,13 @@ def normalise_rows(
             break
         for row in range(task * tuning.ROWS_OF_TASK, min((task + 1) * tuning.ROWS_OF_TASK, rows)):
             offset = row_offset(row, row_size, panel_rows)
-            normalise_row(x, weight, bias, eps, row * width, width, out, offset, panel_rows)
+            normalize_row(x, weight, bias, eps, row * width, width, out, offset, panel_rows)
         finish_task(counters, 0)
     wait_for_tasks(counters, 0, tasks)
 
 
 @part
-def normalise_row(
+def normalize_row(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray,

@@ -123,7 +123,7 @@ def format_report(report: Report) -> str:
         f"tokens per image      {report['tokens']:,}",
         f"parameters            {report['parameters']:,}, of the vision tower",
         f"weights in float32    {report['weight_bytes'] / 1e6:,.1f} MB",
-        *_quantised_line(report["tensors"]),
+        *_quantized_line(report["tensors"]),
         f"activations per image {report['activation_bytes'] / 1e6:,.1f} MB",
         f"work per image        {report['flops'] / 1e9:,.2f} GFLOP, "
         f"{report['bytes'] / 1e6:,.0f} MB of compulsory traffic",
@@ -148,7 +148,7 @@ def format_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _quantised_line(tensors: list[Report]) -> list[str]:
+def _quantized_line(tensors: list[Report]) -> list[str]:
     maps = sum(tensor["dtype"] == "I8" for tensor in tensors)
     return [f"quantised             {maps} weights, in int8"] if maps else []
 

@@ -80,8 +80,8 @@ class TowerReader:
     def _layer_map(self, *names: str) -> Any:
         """A map of a layer, of several whose results are wanted side by side, prepared in its dtype."""
         bias = _stack([self.tensor(f"{name}.bias") for name in names])
-        if all(self._is_quantised(name) for name in names):
-            parts = [self._quantised(f"{name}.weight") for name in names]
+        if all(self._is_quantized(name) for name in names):
+            parts = [self._quantized(f"{name}.weight") for name in names]
             weight, scale = (_stack(list(arrays)) for arrays in zip(*parts, strict=True))
             try:
                 prepared = self.ops.prepare_quantized_linear(weight, scale, bias)
@@ -94,14 +94,14 @@ class TowerReader:
         self.release(*(f"{name}.weight" for name in names))
         return prepared
 
-    def _is_quantised(self, name: str) -> bool:
+    def _is_quantized(self, name: str) -> bool:
         """Whether a map is, or is to be."""
         stored = self._names[f"{name}.weight"]
         if self._checkpoint[stored].dtype == "I8":
             return True
         return self.ops.dtype == "int8" and not stays_float(stored, self.ops.float32_layers)
 
-    def _quantised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _quantized(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A weight as integers, and the scale of each output feature."""
         stored = self._names[name]
         if self._checkpoint[stored].dtype == "I8":
