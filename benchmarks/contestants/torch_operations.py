@@ -25,7 +25,7 @@ def torch_operation(name: str, operands: Operands) -> Callable[[], Any] | None:
     """
     import torch
 
-    function = _OPERATIONS.get(name)
+    function = OPERATIONS[name]
     if function is None:
         return None
     call = function(torch, {key: _converted(torch, value) for key, value in operands.items()})
@@ -158,7 +158,7 @@ def _sigmoid_loss(torch: Any, o: Operands) -> Callable[[], Any]:
     return lambda: -torch.nn.functional.logsigmoid(signs * o["logits"]).sum(dim=-1)
 
 
-_OPERATIONS: dict[str, Callable[[Any, Operands], Callable[[], Any]]] = {
+OPERATIONS: dict[str, Callable[[Any, Operands], Callable[[], Any]] | None] = {
     "activation": lambda torch, o: lambda: _activation(torch, o["name"])(o["x"]),
     "attention": _attention,
     "attention_pooling": _attention_pooling,
@@ -179,6 +179,8 @@ _OPERATIONS: dict[str, Callable[[Any, Operands], Callable[[], Any]]] = {
     "mean_pooling": lambda torch, o: lambda: o["x"].mean(dim=1),
     "patch_embedding": _patch_embedding,
     "position_embedding": _position_embedding,
+    "quantize_rows": None,
+    "quantized_linear": None,
     "sigmoid_loss": _sigmoid_loss,
     "similarity": lambda torch, o: lambda: torch.matmul(o["x"], o["y"].T) * o["scale"] + o["bias"],
     "softmax": lambda torch, o: lambda: torch.softmax(o["x"], dim=-1),
