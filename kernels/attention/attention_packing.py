@@ -1,6 +1,6 @@
 """How `attention` lays out its operands, and the packing of its keys and values.
 
-Keys and values are packed like the weights of a product: keys turned over, for the product with the queries,
+Keys and values are packed like the weights of a product: keys transposed, for the product with the queries,
 values as they are. With K4 the number of keys, rounded up to a multiple of 4, and likewise for features:
 
     key t, feature f of a head, panel p:     (first key of p) * head_dim4 + f * width + t - first key

@@ -54,7 +54,7 @@ def attend(
     cache meanwhile.
 
     The result is plain or packed, as ``out_row_size`` and ``out_panel_rows`` say (see `packing.row_offset`);
-    packed only where the size of a head divides by 16.
+    packed only where the size of a head is a multiple of 16.
     """
     heads = plan.batch * plan.num_heads
     tile_count = (plan.queries + plan.tile_rows - 1) // plan.tile_rows

@@ -4,11 +4,11 @@
     x[i + 1] = encoder_layer(x[i], layers[i])
 
 For compiled code this is one call instead of a dozen or more, between which every core would wait for
-Python. Whoever wants the hidden states in between calls `encoder_layer` instead; the bits are the same.
+Python. Whoever wants the hidden states between layers calls `encoder_layer` for each; the bits are the same.
 
 Operands
     hidden     (batch, tokens, width), any float dtype
-    layers     made by ``prepare_encoder`` of a sequence of `EncoderLayerWeights`, one at least
+    layers     made by ``prepare_encoder`` of a sequence of `EncoderLayerWeights`
     num_heads  divides width
     activation a name from ``activations.ACTIVATIONS``
     eps        of all layer norms
@@ -135,7 +135,7 @@ class PackedEncoder:
         return iter(self.layers)
 
     def __reduce__(self) -> tuple[type[PackedEncoder], tuple[tuple[EncoderLayerWeights, ...]]]:
-        return PackedEncoder, (self.layers,)  # a copy lies elsewhere
+        return PackedEncoder, (self.layers,)  # in a copy, the addresses would be those of the original
 
 
 def encoder(

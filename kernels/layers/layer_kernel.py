@@ -28,12 +28,14 @@ from .layer_operations import linear_at, make_operand, multiply_operand, normali
 from .layer_plan import LayerPlan, cut_into_pieces, plan_layer
 
 _KERNELS_OF_IMAGES = 1
-"""What a layer calls once for some images,"""
+"""So many kernels are called once for the images of a group: the packing of keys and values."""
 _KERNELS_OF_PIECE = 9
-"""and for each piece of their rows. `Team.run` says so if these are not the calls of `_encode_images`."""
+"""So many are called for each piece of their rows. `Team.run` raises an error if the two numbers are not
+those of the calls in `_encode_images`."""
 
 _NORMS, _MAPS = 4, 4
-"""A row of the table begins with the arrays of the norms; equally many of each map follow."""
+"""A row of the table begins with the four arrays of the two norms. The arrays of the four linear maps follow,
+equally many of each."""
 
 
 class LayerTable(NamedTuple):

@@ -184,7 +184,7 @@ def _multiply_integers(
 
 @dispatch
 def result_layout(row_scales: Any, *others: Any) -> Part:
-    """In which row size and rows of a panel to write what the product with this plan reads."""
+    """The row size, and the rows of a panel, in which to write what the product with this plan reads."""
     return _packed_layout if row_scales is None else _plain_layout
 
 
@@ -200,7 +200,7 @@ def _plain_layout(row_scales: np.ndarray, width: int, plan: Plan) -> tuple[int, 
 
 @dispatch
 def linear_at(row_scales: Any, *others: Any) -> Part:
-    """A packed map, whose arrays are those of a table from some column on."""
+    """The packed linear map whose arrays stand in a row of a table, from one column on."""
     return _packed_linear_at if row_scales is None else _packed_integers_at
 
 

@@ -20,7 +20,7 @@ class LayerPlan(NamedTuple):
     """Plans of the parts of a layer, and where their arrays lie in one piece of memory."""
 
     rows: int
-    """Of one piece"""
+    """Rows of one piece"""
     query_key_value: Plan
     attention: AttentionPlan
     """Its queries are those of one piece"""
@@ -39,7 +39,9 @@ class LayerPlan(NamedTuple):
     projected: int
     """Queries, keys and values of all pieces"""
     keys: int
+    """Packed keys"""
     values: int
+    """Packed values"""
     scratch: int
     """What each operation needs for itself, for all threads"""
     end: int

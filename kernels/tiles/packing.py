@@ -11,7 +11,7 @@ wide as it needs; features and k that do not exist are zero. With 48 columns:
     panel p, feature j of it, step k:   p * (48 * K4) + k * width + j          width = 48, 32 or 16
 
 Packed rows: panels of ``tile.rows`` rows. A panel holds blocks of 16 k, in each its rows one after the
-other, so that packing copies whole vectors and nothing has to be turned over:
+other, so that packing copies whole vectors and nothing has to be transposed:
 
     panel p, row r of it, step k:       p * (rows * K16) + (k // 16) * (rows * 16) + r * 16 + k % 16
 
@@ -124,7 +124,7 @@ def pack_weight(
 def pack_panel(
     source: np.ndarray, index: int, stride: int, features: int, depth: int, panel: np.ndarray, offset: int
 ) -> None:
-    """Turn ``features`` rows of ``depth`` numbers over, so that they lie side by side."""
+    """Transpose ``features`` rows of ``depth`` numbers, so that the features lie side by side."""
     width = features + LANES - 1 & -LANES
     padded_depth = depth + 3 & -4
     whole_features, whole_depth = features & -LANES, depth & -LANES
@@ -144,7 +144,7 @@ def pack_panel(
 
 @part
 def row_offset(row: int, row_size: int, panel_rows: int) -> int:
-    """Where a row begins; its k, where k divides by 16, lies ``k * panel_rows`` further on.
+    """Where a row begins; its k, a multiple of 16, lies ``k * panel_rows`` further on.
 
     Plain rows are panels of one row, and ``row_size`` is then their width.
     """
