@@ -24,7 +24,6 @@ FOLDERS = ("benchmarks", "docs", "examples", "kernels", "numpy_siglip", "tests")
 NOT_OURS = {"data", "run"}  # what examples/emoji downloads and writes
 INVENTED = ("rms_norm", "<")
 """In names that stand for names: the operation that CONTRIBUTING adds, and `<library>`"""
-PROGRAMS = ("cd", "numpy-siglip", "pip", "pytest", "python")
 OPTIONS_OF_OTHERS = {"--check", "--index-url", "--strict"}
 NAMES_OF_TRANSFORMERS = {"return_dict"}
 

@@ -155,6 +155,30 @@ def test_only_those_who_compute_import_kernels():
         assert not one.target.startswith("kernels") or one.file.startswith(computing), one
 
 
+@pytest.mark.parametrize("name", ["kernels", "numpy_siglip"])
+def test_torch_and_transformers_are_imported_by_validation_alone(name):
+    """And there inside functions, so that who does not validate needs neither."""
+    for one in imports_of(REPOSITORY / name):
+        if one.target.partition(".")[0] in ("torch", "transformers"):
+            assert one.file.startswith("tools/validate/"), one
+            assert one.function, one
+
+
+def test_what_is_not_required_is_imported_inside_functions():
+    extras = {"huggingface_hub", "matplotlib", "sentencepiece", "tokenizers", "tqdm"}
+    found = set()
+    for one in imports_of(REPOSITORY / "numpy_siglip"):
+        package = one.target.partition(".")[0]
+        if (
+            package in extras
+            and not one.for_types_alone
+            and not one.file.startswith("tools/visualize/figure")
+        ):
+            found.add(package)
+            assert one.function, one
+    assert found == extras
+
+
 def test_kernels_init_is_only_words():
     """transformers may import the folder by its bare name, which another package owns."""
     assert _is_one_sentence(REPOSITORY / "kernels" / "__init__.py")
