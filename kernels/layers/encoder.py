@@ -4,7 +4,7 @@
     x[i + 1] = encoder_layer(x[i], layers[i])
 
 For compiled code this is one call instead of a dozen or more, between which every core would wait for
-Python. Whoever wants the hidden states between layers calls `encoder_layer` for each; the bits are the same.
+Python. To get the hidden states in between, call `encoder_layer` for each layer; the bits are the same.
 
 Operands
     hidden     (batch, tokens, width), any float dtype
@@ -100,7 +100,7 @@ def encoder_cost(
         num_heads=num_heads,
         activation=activation,
     )
-    between = float32_traffic(2 * batch * tokens * width)  # hidden states that are nobody's operand or result
+    between = float32_traffic(2 * batch * tokens * width)  # results of one layer that the next reads
     return Cost(flops=num_layers * layer.flops, bytes=num_layers * layer.bytes - (num_layers - 1) * between)
 
 

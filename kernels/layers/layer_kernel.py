@@ -229,7 +229,7 @@ def _encode_images(
     """Call the kernels of the parts; each returns when all threads are done with it.
 
     First all queries, keys and values, a piece of rows at a time, then the rest of the layer likewise; a
-    piece of ``out`` is written when nobody needs the same piece of ``hidden`` any more. How many counters
+    piece of ``out`` is written when the same piece of ``hidden`` is not needed any more. How many counters
     are left is returned.
     """
     width, inner = weights.norm1_weight.size, weights.fc1.out_features

@@ -1,7 +1,7 @@
 """Arrays by their addresses: how compiled code knows the weights of many layers.
 
 A tuple of arrays would be compiled anew for every depth of a tower, so a table of addresses is handed over
-instead. Whoever makes a table has to keep the arrays alive.
+instead. The arrays have to be kept alive as long as the table is used.
 """
 
 from __future__ import annotations

@@ -301,19 +301,18 @@ def source_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-_told: list[str] = []
+_WARNED: set[str] = set()
 
 
-def _warn_that_nothing_is_kept(reason: str) -> None:
-    """Say it once, whichever folder of kernels it was first found out for."""
-    if _told:
-        return
-    _told.append(reason)
-    _LOG.warning(
-        "compiled kernels cannot be kept on disk (%s), so every process compiles them again; "
-        "set NUMBA_CACHE_DIR to a folder that can be written",
-        reason,
-    )
+def _warn_that_nothing_is_kept(reason: str, folder: Path | None = None) -> None:
+    """Say each reason once, with the first folder: kernels of each source folder have one of their own."""
+    if reason not in _WARNED:
+        _WARNED.add(reason)
+        _LOG.warning(
+            "compiled kernels cannot be kept on disk (%s), so every process compiles them again; "
+            "set NUMBA_CACHE_DIR to a folder that can be written",
+            reason if folder is None else f"{folder}: {reason}",
+        )
 
 
 def _open_cache(function: Callable[..., Any]) -> Any:
@@ -371,7 +370,7 @@ def _cache_class() -> Any:
                         old.unlink(missing_ok=True)
             except OSError as cause:
                 temporary.unlink(missing_ok=True)
-                _warn_that_nothing_is_kept(f"{self._folder}: {cause.strerror}")
+                _warn_that_nothing_is_kept(str(cause.strerror), self._folder)
 
         def flush(self) -> None:
             """Forget nothing: entries are replaced one by one."""

@@ -1,7 +1,7 @@
 """Every number that was chosen for speed alone. None of them changes a bit of any result.
 
 They were chosen on one kind of processor, with AVX-512 and, for each core, 2 MB of second-level cache. What
-each has to do with the caches is said beside it, for whoever measures on another.
+each has to do with the caches is said beside it.
 
 Python reads those of the first part when a plan is made, so that they may depend on the machine as they like.
 Those of the second part are compiled into kernels, and compiled code is kept on disk: the name of its file

@@ -82,7 +82,7 @@ def multiply_integers(
             for panel in range(first_panel, last_panel):
                 first = panel * plan.tile_rows
                 height = min(plan.tile_rows, rows - first)
-                # Sums that wait for another block of K have places of their own.
+                # Sums that wait for another block of K have a tile of scratch each.
                 tile = tiles + (panel - first_panel) * tile_size * (plan.depth < words)
                 multiply_integer_tile(
                     height, vectors,

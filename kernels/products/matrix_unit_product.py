@@ -49,7 +49,7 @@ def multiply_on_matrix_unit(
     residual_rows = residual.size // weights.out_features
     simple = activation == IDENTITY or (activation == GELU_TANH and residual_rows == 0)
     tasks = plan.row_blocks * plan.weight_panels
-    # Of the tile whose sums are stored: its place, rows, how many of them are finished, and its columns.
+    # Of the tile whose sums are stored: its offset, rows, how many of them are finished, and its columns.
     stored, stored_row, height, finished, stored_feature, stored_features = 0, 0, 0, 0, 0, 0
     unreported = 0
     open_matrix_unit()
@@ -71,7 +71,7 @@ def multiply_on_matrix_unit(
             ahead_end = min(ahead + steps * STEP * vectors * LANES, panels.size)
             for panel in range(first_panel, last_panel):
                 first = panel * plan.tile_rows
-                # Sums that wait for another block of K have places of their own.
+                # Sums that wait for another block of K have a tile of scratch each.
                 offset = tiles + (panel - first_panel) * tile_size * (plan.depth < words)
                 left = first * plan.row_size + k * plan.tile_rows
                 right = here

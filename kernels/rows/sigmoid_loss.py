@@ -105,7 +105,7 @@ def sigmoid_loss(runtime: Runtime, logits: np.ndarray) -> np.ndarray:
 def sum_losses(
     logits: np.ndarray, out: np.ndarray, scratch: np.ndarray, columns: int, counters: np.ndarray, thread: int
 ) -> None:
-    """Take some rows a task, each through a copy of a thread's own that is filled up with -inf."""
+    """Take some rows a task, each through a copy in the thread's scratch that is filled up with -inf."""
     padded = (columns + LANES - 1) // LANES * LANES
     whole = columns & -LANES
     start = thread * padded

@@ -97,7 +97,7 @@ def softmax(runtime: Runtime, x: np.ndarray) -> np.ndarray:
 def softmax_rows(
     x: np.ndarray, out: np.ndarray, scratch: np.ndarray, width: int, counters: np.ndarray, thread: int
 ) -> None:
-    """Take some rows a task, through a copy of a thread's own in which vectors of the rows alternate."""
+    """Take some rows a task, through a copy in scratch in which vectors of the rows alternate."""
     vectors, whole = (width + LANES - 1) // LANES, width // LANES
     step = tuning.ROWS_OF_TASK * LANES
     offset = thread * step * (vectors + ROOM_OF_A_ROW)
@@ -134,7 +134,7 @@ def softmax_rows(
     wait_for_tasks(counters, 0, tasks)
 
 
-# The steps of a softmax, for whoever has its scores in cache bit by bit. Some rows are gone through together:
+# The steps of a softmax, for callers whose scores come bit by bit. Some rows are gone through together:
 # vector v of row r lies at ``start + v * step + r * LANES``. What is known of a row so far, its maxima and
 # the sums of its exponentials lane by lane, is kept in the same array, at ``room``.
 

@@ -4,7 +4,7 @@
 
 A *word* is four bytes, neighbours along K, in the place of a float32. With words for numbers everything
 that `tile` and `packing` say holds here too, the shape of the tile included, and arrays of words are float32
-arrays, whose bits nobody looks at as floats. One instruction multiplies the four pairs of two words and adds
+arrays, whose bits are never taken for floats. One instruction multiplies the four pairs of two words and adds
 the products to a sum of 32 bits; sums are exact while K is at most `LARGEST_DEPTH`.
 
 ===========  =====================================================  ======================================

@@ -58,7 +58,7 @@ def open_matrix_unit() -> None:
 
 @instruction
 def close_matrix_unit() -> None:
-    """Leave the registers empty, so that nobody has to keep them when threads change."""
+    """Leave the registers empty, so that they need not be saved when the system changes threads."""
 
 
 @instruction

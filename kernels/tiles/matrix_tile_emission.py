@@ -1,4 +1,4 @@
-"""The machine code of the steps of `matrix_tile`. Registers are named in it: nobody else uses the unit."""
+"""The machine code of the steps of `matrix_tile`. Registers are named in it: no other code uses the unit."""
 
 from __future__ import annotations
 
