@@ -40,7 +40,7 @@ def read_json_if_there(path: Path, error: type[SiglipError]) -> dict[str, Any] |
     ----------
     path : Path
     error : type of SiglipError
-        As for `read_json`, but for a file that is not there.
+        As for `read_json`, but for a file that is not there. A link to nothing is there, and damaged.
 
     Examples
     --------
@@ -51,6 +51,8 @@ def read_json_if_there(path: Path, error: type[SiglipError]) -> dict[str, Any] |
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if path.is_symlink():  # as a download leaves it that was broken off
+            raise error(f"{path}: is a link to nothing; fetch the file again") from None
         return None
     except OSError as cause:
         raise error(f"{path}: cannot be read ({cause.strerror})") from cause

@@ -43,6 +43,11 @@ class ReadableConfig:
         raise NotImplementedError
 
     @classmethod
+    def classes(cls) -> tuple[type[ReadableConfig], ...]:
+        """Of which classes the configurations are that this one reads: its own."""
+        return (cls,)
+
+    @classmethod
     def from_pretrained(
         cls: type[Readable], model: str | Path | ModelFiles, *, revision: str | None = None
     ) -> Readable:

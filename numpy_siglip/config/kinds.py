@@ -18,6 +18,11 @@ class _AnyTowerConfig(ReadableConfig):
     naflex_class: ClassVar[type[ConfigSection]]
 
     @classmethod
+    def classes(cls) -> tuple[type[ReadableConfig], ...]:
+        """Of which classes the configurations are that this one reads: one for each kind of tower."""
+        return cls.fixed_class, cls.naflex_class
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Any:
         """A configuration of the one class or of the other.
 

@@ -24,6 +24,7 @@ from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
 from ..model.comparison import Comparison, require_one_width
 from ..model.pretrained import Pretrained
 from ..outputs import BatchFeature
+from ..preprocessing.image_pixels import flattened
 from ..preprocessing.images import is_path
 from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
 from .finiteness import require_finite
@@ -206,6 +207,7 @@ class Embedder(Pretrained):
         Parameters
         ----------
         images : iterable of images
+            As for `embed_images`. What is nested, or a batch in an array, comes out as single images.
         batch_size, normalize, apply_exif_orientation
             As for `embed_images`.
         on_error : callable, optional
@@ -231,7 +233,8 @@ class Embedder(Pretrained):
         >>> [(images == [photo], rows.shape) for images, rows in batches], list(left_out)
         ([(True, (1, 33))], ['no.jpg'])
         """
-        for batch in in_batches(images, check_batch_size(batch_size)):
+        single_images = (image for item in _as_iterable(images) for image in flattened(item))
+        for batch in in_batches(single_images, check_batch_size(batch_size)):
             embedded, inputs = [], []
             for image in batch:
                 try:

@@ -126,13 +126,15 @@ def read_configuration(kind: type[ReadableConfig], files: ModelFiles, config: An
     >>> read_configuration(SiglipVisionConfig, open_model(model_folder)).hidden_size
     33
     """
-    section = getattr(kind, "section", None)
+    classes = kind.classes()
+    section = getattr(classes[0], "section", None)
     if section and isinstance(config, SiglipConfig):
         config = getattr(config, section)
-    if config is not None and not isinstance(config, kind):
+    if config is not None and not isinstance(config, classes):
+        names = " or ".join(one.__name__ for one in classes)
+        makers = " or ".join(f"{one.__name__}.from_dict" for one in classes)
         raise ConfigError(
-            f"config is {shown(config)}; it must be a {kind.__name__}, which "
-            f"{kind.__name__}.from_dict makes of a dictionary"
+            f"config is {shown(config)}; it must be a {names}, which {makers} makes of a dictionary"
         )
     files.tensors  # noqa: B018  (reads their headers)
     return config or kind.from_pretrained(files)

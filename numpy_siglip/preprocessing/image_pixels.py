@@ -27,16 +27,23 @@ def list_images(images: Any) -> list[Any]:
     >>> list_images("a.jpg"), list_images([["a.jpg"], ("b.jpg", "c.jpg")])
     (['a.jpg'], ['a.jpg', 'b.jpg', 'c.jpg'])
     """
-    listed = list(_flattened(images))
+    listed = list(flattened(images))
     if not listed:
         raise ImageError("no images given")
     return listed
 
 
-def _flattened(images: Any) -> Iterator[Any]:
+def flattened(images: Any) -> Iterator[Any]:
+    """Each of several images, whatever they are nested in, one at a time; a single one as it is.
+
+    Examples
+    --------
+    >>> list(flattened(["a.jpg", [], ("b.jpg", iter(["c.jpg"]))]))
+    ['a.jpg', 'b.jpg', 'c.jpg']
+    """
     if isinstance(images, (list, tuple, Iterator)) and not hasattr(images, "read"):  # no open file
         for inner in images:
-            yield from _flattened(inner)
+            yield from flattened(inner)
     elif getattr(images, "ndim", None) == 4:
         yield from images
     else:

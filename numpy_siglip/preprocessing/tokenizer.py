@@ -213,15 +213,16 @@ def read_encoder(files: ModelFiles) -> Encoder:
 
 def _context_length(files: ModelFiles) -> int:
     """Tokens of a text, as the configuration of the text tower says."""
-    try:
-        path, values, _ = files.config
-    except (ConfigError, CheckpointError):
-        if files.json_file(CONFIG_FILE) is not None:
-            raise
-        raise ConfigError(
-            f"{files.folder}: no {CONFIG_FILE}; put the model's {CONFIG_FILE} beside its tokenizer, or pass "
-            "context_length"
-        ) from None
+    path = files.folder / CONFIG_FILE
+    values: Mapping[str, Any] | None = files.json_file(CONFIG_FILE)
+    if values is None:
+        try:
+            path, values, _ = files.config
+        except (ConfigError, CheckpointError):
+            raise ConfigError(
+                f"{files.folder}: no {CONFIG_FILE}; put the model's {CONFIG_FILE} beside its tokenizer, or "
+                "pass context_length"
+            ) from None
     section = values.get("text_config", values)
     length = section.get("max_position_embeddings") if isinstance(section, Mapping) else None
     if length is None:

@@ -9,6 +9,7 @@ from ..checkpoints.description.model_files import ModelFiles
 from ..config.kinds import AnyTextConfig
 from ..config.naflex_configuration import VisionConfig
 from ..embedding.vision_kinds import open_vision_model
+from ..errors import ConfigError
 from ..kernels.cost import FLOAT32_BYTES
 from ..model.comparison import holds_both_towers
 from ..weights.text_weights import count_text_parameters, find_text_tensors
@@ -36,13 +37,13 @@ def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None
     -------
     dict
         ``layout`` of the tensors; what is ``inferred`` of configuration and preprocessing, since no
-        file says it; ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32;
-        ``activation_bytes``, the largest set of arrays one image needs at a time in float32; ``flops`` and
-        ``bytes`` of one image, in all and by operation; ``tensors``, each with its name here and in the
-        checkpoint, dtype, shape, file and offset. A NaFlex image counts with as many tokens as positions
-        were learned. ``text`` has the text tower's ``config``, ``parameters``, ``weight_bytes`` and
-        ``tensors``, or is None. ``other_tensors`` are those beside the towers: of the comparison, or of a
-        classifier.
+        file says it; ``problems`` with the preprocessing, because of which images could not be embedded;
+        ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32; ``activation_bytes``, the largest
+        set of arrays one image needs at a time in float32; ``flops`` and ``bytes`` of one image, in all and
+        by operation; ``tensors``, each with its name here and in the checkpoint, dtype, shape, file and
+        offset. A NaFlex image counts with as many tokens as positions were learned. ``text`` has the text
+        tower's ``config``, ``parameters``, ``weight_bytes`` and ``tensors``, or is None. ``other_tensors``
+        are those beside the towers: of the comparison, or of a classifier.
 
     Raises
     ------
@@ -59,12 +60,19 @@ def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None
     files, config = open_vision_model(model, revision)
     checkpoint = files.tensors
     names = find_vision_tensors(checkpoint, config)
+    problems: list[str] = []
+    preprocessing: list[str] = []
+    try:
+        preprocessing += files.preprocessing.inferred
+    except ConfigError as error:  # which is no reason to tell nothing of the rest
+        problems.append(str(error))
     costs = vision_costs(config)
     total = total_cost(costs)
     return {
         "source": str(files),
         "layout": files.layout,
-        "inferred": list(files.inferred),
+        "inferred": list(files.config.inferred) + preprocessing,
+        "problems": problems,
         "config": config.to_dict(),
         "tokens": config.num_patches,
         "parameters": count_vision_parameters(config),
@@ -118,6 +126,8 @@ def format_report(report: Report) -> str:
     lines += [f"  {name:<22}{value}" for name, value in report["config"].items()]
     if report["inferred"]:
         lines += ["", "inferred, since no file says it", *(f"  {line}" for line in report["inferred"])]
+    if report["problems"]:
+        lines += ["", "problems", *(f"  {line}" for line in report["problems"])]
     lines += [
         "",
         f"tokens per image      {report['tokens']:,}",

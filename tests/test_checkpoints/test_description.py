@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 
 import numpy as np
 import pytest
 import transformers
 from helpers.layout_writers import flax_tensors, open_clip_tensors, save_npz, timm_tensors
-from helpers.published_model import HEADS_OF_BOTH, TEXT_HEADS, assert_same_outputs, save
+from helpers.published_model import HEADS, HEADS_OF_BOTH, TEXT_HEADS, assert_same_outputs, save
 from helpers.toy_models import TOY
 
 from numpy_siglip import (
@@ -17,6 +18,9 @@ from numpy_siglip import (
     ConfigError,
     Embedder,
     SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    SiglipTokenizer,
     SiglipVisionConfig,
     SiglipVisionModel,
 )
@@ -293,3 +297,105 @@ def test_larger_models_resize_as_their_processors_in_transformers_do(model_type)
     processor = getattr(transformers, IMAGE_PROCESSOR_MAPPING_NAMES[model_type]["pil"])
     assert int(processor.resample) == RESAMPLE_OF_TYPES[model_type]
     assert processor.image_mean == processor.image_std == [0.5, 0.5, 0.5]
+
+
+def _with(folder, target, **config):
+    """A copy without preprocessing, whose configuration has other values."""
+    _without_preprocessing(folder, target)
+    values = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps({**values, **config}))
+    return target
+
+
+def test_a_side_may_be_given_as_two(toy_folder, tmp_path):
+    folder = _with(toy_folder, tmp_path / "m", image_size=[44, 44])
+    assert SiglipImageProcessor.from_pretrained(folder).size == {"height": 44, "width": 44}
+    assert inspect_model(folder)["inferred"]
+    for size in ({"h": 44}, [44, 55], "44", []):
+        folder = _with(toy_folder, tmp_path / str(size), image_size=size)
+        with pytest.raises(ConfigError, match=r"config\.json: size"):
+            SiglipImageProcessor.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"model_type": "siglip_text_model"}, {"model_type": "acme_vit"}, {"model_type": "siglip2_text_model"}],
+)
+def test_what_is_no_vision_tower_has_no_preprocessing_to_infer(values, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(
+        ConfigError, match=r"no preprocessor_config\.json, and there is no vision tower of SigLIP"
+    ):
+        SiglipImageProcessor.from_pretrained(tmp_path)
+
+
+def test_a_link_to_nothing_is_damage_and_not_an_absence(pair_folder, tmp_path):
+    """As a download leaves it that was broken off: a guess in its place would be another model's."""
+    for name in ("preprocessor_config.json", "config.json", "tokenizer_config.json"):
+        folder = shutil.copytree(pair_folder, tmp_path / name.partition(".")[0])
+        (folder / name).unlink()
+        (folder / name).symlink_to(tmp_path / "nothing")
+        with pytest.raises(
+            ConfigError, match=rf"^{folder / name}: is a link to nothing; fetch the file again"
+        ):
+            Embedder.from_pretrained(folder).embed_texts(["a cat"])
+
+
+def test_an_image_processor_says_what_the_configuration_lacks(toy, tmp_path):
+    """The weights of timm are there, and only the number of their heads cannot be told."""
+    folder = save(tmp_path / "m", timm_tensors(toy.vision_state))
+    with pytest.raises(ConfigError, match="num_attention_heads of the vision tower cannot be told"):
+        SiglipImageProcessor.from_pretrained(folder)
+
+
+def test_an_empty_object_asks_for_the_defaults(toy_folder, tmp_path):
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    (folder / "preprocessor_config.json").write_text("{}")
+    assert SiglipImageProcessor.from_pretrained(folder) == SiglipImageProcessor()
+
+
+def test_inspect_describes_a_model_whose_preprocessing_is_damaged(toy_folder, tmp_path):
+    folder = shutil.copytree(toy_folder, tmp_path / "m")
+    (folder / "preprocessor_config.json").write_text("{")
+    report = inspect_model(folder)
+    (problem,) = report["problems"]
+    assert problem.startswith(f"{folder / 'preprocessor_config.json'}: not valid JSON")
+    assert problem in format_report(report)
+    assert inspect_model(toy_folder)["problems"] == []
+
+
+def test_a_tokenizer_needs_no_weights(pair_folder, tmp_path):
+    for name in ("spiece.model", "tokenizer_config.json"):
+        shutil.copy(pair_folder / name, tmp_path / name)
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_base_patch16_siglip_224"}))
+    assert SiglipTokenizer.from_pretrained(tmp_path).context_length == 64
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ConfigError, match=r"no config\.json; .* or pass context_length"):
+        SiglipTokenizer.from_pretrained(tmp_path)
+    assert SiglipTokenizer.from_pretrained(tmp_path, context_length=9).context_length == 9
+
+
+@pytest.mark.parametrize("layout", ["timm", "open_clip", "big_vision", "transformers"])
+def test_models_of_every_layout_can_be_sent_to_other_processes(layout, toy, photos, tmp_path):
+    folder = tmp_path / "m"
+    if layout == "transformers":
+        shutil.copytree(toy.folder, folder)
+    elif layout == "timm":
+        save(folder, timm_tensors(toy.vision_state), HEADS)
+    elif layout == "open_clip":
+        save(folder, open_clip_tensors(toy.state), HEADS_OF_BOTH)
+    else:
+        folder.mkdir()
+        save_npz(folder / "m.npz", flax_tensors(toy.state, 3, TEXT_HEADS))
+    embedder = Embedder.from_pretrained(folder)
+    assert embedder.files.layout == layout
+    copy = pickle.loads(pickle.dumps(embedder))
+    np.testing.assert_array_equal(copy.embed_images(photos), embedder.embed_images(photos))
+    assert repr(copy.files) == f"ModelFiles({str(folder)!r})"
+    if layout != "timm":
+        model = SiglipModel.from_pretrained(embedder.files)
+        ids = np.array([[5, 6, 1]])
+        expected = model.get_text_features(ids).pooler_output
+        np.testing.assert_array_equal(
+            pickle.loads(pickle.dumps(model)).get_text_features(ids).pooler_output, expected
+        )

@@ -19,13 +19,16 @@ from numpy_siglip import (
     ConfigError,
     Embedder,
     ImageError,
+    Siglip2Config,
     Siglip2ImageProcessor,
     Siglip2VisionModel,
+    SiglipConfig,
     SiglipImageProcessor,
     SiglipVisionConfig,
     SiglipVisionModel,
 )
 from numpy_siglip.embedding.embedder import in_batches
+from numpy_siglip.embedding.text_embedder import TextEmbedder
 from numpy_siglip.kernels.rows.l2_normalize import l2_normalize_reference
 
 
@@ -242,3 +245,46 @@ def test_files_of_two_kinds_do_not_fit_each_other(naflex_folder, toy_folder, tmp
         Embedder(fixed.model, naflex.processor)
     with pytest.raises(ConfigError, match="patches of 16 pixels, but patch_size is 11"):
         Embedder(naflex.model, Siglip2ImageProcessor())
+
+
+def test_rows_of_a_batch_are_those_of_its_images(pair_folder, photos):
+    """However images come, nested or as an array of several: one row for one image, and no image twice."""
+    embedder = Embedder.from_pretrained(pair_folder)
+    pixels = np.random.default_rng(0).integers(256, size=(3, 9, 9, 3), dtype=np.uint8)
+    for images, count in (
+        ([[photos[0], photos[1]], photos[2]], 3),
+        ([pixels, photos[0]], 4),
+        ([[], photos[0]], 1),
+        (photos[0], 1),
+        (str(photos[0]), 1),
+        ([], 0),
+    ):
+        batches = list(embedder.embed_batches(images, batch_size=2))
+        assert all(len(embedded) == len(rows) for embedded, rows in batches)
+        assert sum(len(rows) for _, rows in batches) == count
+        assert embedder.embed_images(images).shape == (count, 33)
+
+
+def test_one_bad_image_of_several_is_left_out_alone(pair_folder, photos):
+    embedder = Embedder.from_pretrained(pair_folder)
+    left_out = {}
+    images = [[photos[0], "no.jpg", photos[1]], photos[2]]
+    ((embedded, rows),) = embedder.embed_batches(images, on_error=left_out.__setitem__)
+    assert embedded == [photos[0], photos[1], photos[2]]
+    np.testing.assert_array_equal(rows, embedder.embed_images(embedded))
+    assert list(left_out) == ["no.jpg"]
+    assert str(left_out["no.jpg"]).startswith("no.jpg: ")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_configuration_may_be_given(whole, pair_folder, naflex_pair_folder, photos):
+    for folder, kind in ((pair_folder, SiglipConfig), (naflex_pair_folder, Siglip2Config)):
+        config = kind.from_pretrained(folder)
+        vision, text = (config, config) if whole else (config.vision_config, config.text_config)
+        embedder = Embedder.from_pretrained(folder, config=vision)
+        expected = Embedder.from_pretrained(folder)
+        np.testing.assert_array_equal(embedder.embed_images(photos), expected.embed_images(photos))
+        texts = TextEmbedder.from_pretrained(folder, config=text)
+        np.testing.assert_array_equal(texts.embed_texts(["a cat"]), expected.embed_texts(["a cat"]))
+    with pytest.raises(ConfigError, match="it must be a SiglipVisionConfig or Siglip2VisionConfig, which"):
+        Embedder.from_pretrained(pair_folder, config={"hidden_size": 33})

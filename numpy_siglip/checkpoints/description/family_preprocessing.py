@@ -82,7 +82,7 @@ def infer_preprocessing(
         values |= {"image_processor_type": "Siglip2ImageProcessor"}
         values |= {"patch_size": vision.get("patch_size", 16), "max_num_patches": 256}
     else:
-        side = vision.get("image_size", 224)  # as for patch_size, transformers' default
+        side = _side(vision.get("image_size", 224))  # as for patch_size, transformers' default
         size = {"height": side, "width": side}
         values |= {"image_processor_type": "SiglipImageProcessor", "size": size}
     inferred = []
@@ -101,14 +101,21 @@ def _family(
     model_type = str(config.get("model_type"))
     if model_type in RESAMPLE_OF_TYPES:
         return model_type, RESAMPLE_OF_TYPES[model_type]
-    shape = (vision.get("hidden_size"), vision.get("patch_size"), vision.get("image_size"))
+    shape = tuple(_side(vision.get(name)) for name in ("hidden_size", "patch_size", "image_size"))
     second = (
         naflex
         or _section(config, "text_config").get("vocab_size") == _SECOND_VOCABULARY
         or _SECOND_NAMES.search(names) is not None
-        or shape in SHAPES_OF_SECOND
+        or any(shape == known for known in SHAPES_OF_SECOND)
     )
     return ("SigLIP 2", _BILINEAR) if second else ("SigLIP", _BICUBIC)
+
+
+def _side(size: Any) -> Any:
+    """The side of a square that is given as its two sides; anything else is for who reads it to refuse."""
+    if isinstance(size, (list, tuple)) and size and all(side == size[0] for side in size):
+        return size[0]
+    return size
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -44,6 +44,10 @@ class ConfigValues(NamedTuple):
     """What in them stands in no file, one line each"""
 
 
+class _NoConfigurationError(ConfigError):
+    """There is no ``config.json``, and nothing to infer it from."""
+
+
 class ModelFiles:
     """The files of one model. Each property reads what it needs when it is first asked for, and keeps it.
 
@@ -70,6 +74,9 @@ class ModelFiles:
 
     def __str__(self) -> str:
         return str(self.location)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.location)!r})"
 
     @cached_property
     def folder(self) -> Path:
@@ -138,7 +145,7 @@ class ModelFiles:
             if layout:
                 others = ", ".join(LAYOUTS[1:])
                 advice = f"nor have the tensors the names of {others}, which would tell; {advice}"
-            raise ConfigError(f"{self.folder}: no {CONFIG_FILE}; {advice}")
+            raise _NoConfigurationError(f"{self.folder}: no {CONFIG_FILE}; {advice}")
         return ConfigValues(file, values)
 
     @cached_property
@@ -156,21 +163,21 @@ class ModelFiles:
             values = self.json_file(name)
             if values is not None and name == PROCESSOR_FILE:
                 values = values.get("image_processor")  # missing where there is a tokenizer alone
+                if values is not None and (not isinstance(values, dict) or not values):
+                    raise ConfigError(
+                        f"{self.folder / name}: holds no image_processor; add {PREPROCESSOR_FILE}"
+                    )
             if values is None:
                 continue
-            if not isinstance(values, dict) or not values:
-                raise ConfigError(f"{self.folder / name}: holds no image_processor; add {PREPROCESSOR_FILE}")
             return ConfigValues(self.folder / name, values)
         try:
             config = self.config
             # Of a layout other than transformers', the file is often the only one with a name of its own.
             weights_file = "" if isinstance(self.tensors, Checkpoint) else file_of(self.tensors).name
-        except CheckpointError:
+        except (CheckpointError, _NoConfigurationError):
             raise self._no_preprocessing() from None
-        except ConfigError:
-            if self.json_file(CONFIG_FILE) is not None:
-                raise
-            raise self._no_preprocessing() from None
+        if not _has_vision_tower(config.values):
+            raise self._no_preprocessing()
         names = " ".join((self.name, self.location.name, weights_file, self._settings.names))
         values, notes = infer_preprocessing(config.values, self._settings.preprocessing, names)
         return ConfigValues(config.file, values, tuple(notes))
@@ -198,7 +205,7 @@ class ModelFiles:
         if self.json_file(PROCESSOR_FILE) is not None:
             problem = f"{self.folder / PROCESSOR_FILE}: holds no image_processor"
         return ConfigError(
-            f"{problem}, and there is no model beside it to infer one from; put the model's "
+            f"{problem}, and there is no vision tower of SigLIP beside it to infer it from; put the model's "
             f"{PREPROCESSOR_FILE} beside its weights, or construct an image processor"
         )
 
@@ -234,6 +241,13 @@ def open_model(model: str | Path | ModelFiles, revision: str | None = None) -> M
 def file_of(tensors: Checkpoint | LayoutView) -> Path:
     """The first file of some tensors."""
     return next(iter(tensors.values())).file
+
+
+def _has_vision_tower(values: Values) -> bool:
+    """Whether a configuration is that of a vision tower of SigLIP, or of a model that may hold one."""
+    model_type = str(values.get("model_type", "siglip"))
+    is_vision = model_type.startswith("siglip") and not model_type.endswith("_text_model")
+    return "vision_config" in values or is_vision
 
 
 def _is_transformers(values: Values) -> bool:

@@ -31,17 +31,48 @@ class Turn(NamedTuple):
         return self.apply(np.broadcast_to(np.float32(0), shape)).shape
 
 
-AS_STORED = Turn(lambda x: x, num_axes=())
+# Functions with names, so that what is open can be sent to another process.
+
+
+def _as_stored(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _transposed(x: np.ndarray) -> np.ndarray:
+    return x.T
+
+
+def _filters(x: np.ndarray) -> np.ndarray:
+    return x.transpose(3, 2, 0, 1)
+
+
+def _into_heads(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1).T
+
+
+def _out_of_heads(x: np.ndarray) -> np.ndarray:
+    return x.reshape(-1, x.shape[2]).T
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.reshape(-1)
+
+
+def _positions(x: np.ndarray) -> np.ndarray:
+    return x.reshape(-1, x.shape[-1])
+
+
+AS_STORED = Turn(_as_stored, num_axes=())
 """(...) -> (...)"""
-TRANSPOSED = Turn(lambda x: x.T, num_axes=(2,))
+TRANSPOSED = Turn(_transposed, num_axes=(2,))
 """(F, D) -> (D, F)"""
-FILTERS = Turn(lambda x: x.transpose(3, 2, 0, 1), num_axes=(4,))
+FILTERS = Turn(_filters, num_axes=(4,))
 """(P, P, C, D) -> (D, C, P, P)"""
-INTO_HEADS = Turn(lambda x: x.reshape(len(x), -1).T, num_axes=(3,))
+INTO_HEADS = Turn(_into_heads, num_axes=(3,))
 """(F, H, d) -> (D, F)"""
-OUT_OF_HEADS = Turn(lambda x: x.reshape(-1, x.shape[2]).T, num_axes=(3,))
+OUT_OF_HEADS = Turn(_out_of_heads, num_axes=(3,))
 """(H, d, F) -> (F, D)"""
-FLAT = Turn(lambda x: x.reshape(-1), num_axes=(0, 1, 2))
+FLAT = Turn(_flat, num_axes=(0, 1, 2))
 """(H, d) -> (D), and () -> (1)"""
-POSITIONS = Turn(lambda x: x.reshape(-1, x.shape[-1]), num_axes=(2, 3, 4))
+POSITIONS = Turn(_positions, num_axes=(2, 3, 4))
 """(1, N, D) -> (N, D), and a grid (1, rows, columns, D) or (rows, columns, D) -> (rows x columns, D)"""
