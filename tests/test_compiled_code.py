@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
-from helpers.embedding_process import START, output_of, run_python, toy_images
+from helpers.embedding_process import START_OF_OPERATIONS, output_of, run_python, toy_images
 from helpers.repository import copy_of_the_package
 
 from numpy_siglip import SiglipError, SiglipVisionModel
@@ -33,10 +33,14 @@ print("numba.np.linalg" in sys.modules)
     assert loaded == "False"  # what only compiling takes costs time and memory
 
 
-def test_processes_that_fill_an_empty_cache_at_once(toy_folder, tmp_path):
-    code = START + "embed(); print(embed() == embed())"
+def _output(code: str, **options) -> str:
+    return output_of(code, start=START_OF_OPERATIONS, **options)
+
+
+def test_processes_that_fill_an_empty_cache_at_once(tmp_path):
+    code = START_OF_OPERATIONS + "print(compute() == compute())"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", code, toy_folder]
+    command = [sys.executable, "-c", code]
     processes = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
@@ -44,30 +48,30 @@ def test_processes_that_fill_an_empty_cache_at_once(toy_folder, tmp_path):
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".kernel"]
 
 
-def test_a_damaged_cache_is_compiled_anew(toy_folder, tmp_path):
+def test_a_damaged_cache_is_compiled_anew(tmp_path):
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    expected = output_of("print(embed().hex())", toy_folder, environment=environment)
+    expected = _output("print(compute().hex())", environment=environment)
     for number, file in enumerate(tmp_path.rglob("*.kernel")):
         file.write_bytes(file.read_bytes()[: 100 * number])
-    assert output_of("print(embed().hex())", toy_folder, environment=environment) == expected
+    assert _output("print(compute().hex())", environment=environment) == expected
 
 
-def test_code_of_another_version_is_not_used_and_removed(toy_folder, tmp_path):
+def test_code_of_another_version_is_not_used_and_removed(tmp_path):
     """A copy of the package whose source differs in one part of a kernel."""
     package = copy_of_the_package(tmp_path)
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
-    code = "import numpy_siglip; print(numpy_siglip.__file__, embed().hex())"
-    place, before = output_of(code, toy_folder, environment=environment, cwd=tmp_path).split()
+    code = "import numpy_siglip; print(numpy_siglip.__file__, compute().hex())"
+    place, before = _output(code, environment=environment, cwd=tmp_path).split()
     assert place.startswith(str(tmp_path))
     files = set((tmp_path / "cache").rglob("*.kernel"))
     gelu = package / "kernels" / "rows" / "gelu.py"
     gelu.write_text(gelu.read_text().replace("CUBIC_TERM = 0.044715", "CUBIC_TERM = 0.05"))
-    after = output_of(code, toy_folder, environment=environment, cwd=tmp_path).split()[1]
+    after = _output(code, environment=environment, cwd=tmp_path).split()[1]
     assert after != before
     assert not files & set((tmp_path / "cache").rglob("*.kernel"))
 
 
-def test_no_place_for_compiled_code(toy_folder, tmp_path):
+def test_no_place_for_compiled_code(tmp_path):
     """As in a read-only package with a read-only home: it runs, and says so in one line.
 
     Permissions mean nothing to root, as whom containers run tests; files where folders would have to be
@@ -84,9 +88,9 @@ def test_no_place_for_compiled_code(toy_folder, tmp_path):
         "HOME": str(tmp_path / "home"),
         "XDG_CACHE_HOME": str(tmp_path / "home" / "cache"),
     }
-    code = START + "embed(); import numpy_siglip; print(numpy_siglip.__file__, embed() == embed())"
+    code = START_OF_OPERATIONS + "import numpy_siglip; print(numpy_siglip.__file__, compute() == compute())"
     result = subprocess.run(
-        [sys.executable, "-c", code, toy_folder],
+        [sys.executable, "-c", code],
         env=environment,
         cwd=tmp_path,
         capture_output=True,
@@ -103,7 +107,7 @@ def test_no_place_for_compiled_code(toy_folder, tmp_path):
     assert "NUMBA_CACHE_DIR" in lines[0]
 
 
-def test_a_cache_folder_that_fills_up_or_closes_later(toy_folder, tmp_path):
+def test_a_cache_folder_that_fills_up_or_closes_later(tmp_path):
     """Found writable when a kernel is first used, not when its code is written."""
     code = """
 from numpy_siglip.kernels.machine import compilation
@@ -111,9 +115,9 @@ from pathlib import Path
 def full(self, data):
     raise OSError(28, "No space left on device")
 Path.write_bytes = full
-print(embed() == embed())
+print(compute() == compute())
 """
-    result = run_python(START + code, toy_folder, environment={"NUMBA_CACHE_DIR": str(tmp_path)})
+    result = run_python(START_OF_OPERATIONS + code, environment={"NUMBA_CACHE_DIR": str(tmp_path)})
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "True"
     assert result.stderr.count("No space left on device") == 1

@@ -22,6 +22,20 @@ def embed(_=None):
     return model(images).pooler_output.tobytes()
 """
 
+# The same for what is asked of any compiled code: two operations instead of a model, compiled in seconds.
+START_OF_OPERATIONS = """
+import sys, os
+import numpy as np
+from numpy_siglip.kernels.machine.runtime import Runtime
+from numpy_siglip.kernels.rows.activations import activation
+from numpy_siglip.kernels.rows.layer_norm import layer_norm
+runtime = Runtime(threads=2)
+x = np.random.default_rng(5).standard_normal((9, 37)).astype(np.float32)
+def compute():
+    normed = layer_norm(runtime, x, np.ones(37, np.float32), np.zeros(37, np.float32), 1e-6)
+    return activation(runtime, normed, "gelu_pytorch_tanh").tobytes()
+"""
+
 
 def run_python(code: str, *arguments, environment: dict[str, str] | None = None, **options):
     """Run a program, whatever becomes of it."""
@@ -36,9 +50,9 @@ def run_python(code: str, *arguments, environment: dict[str, str] | None = None,
     )
 
 
-def output_of(code: str, *arguments, **options) -> str:
-    """What a program prints that ``START`` begins, and that must succeed."""
-    result = run_python(START + code, *arguments, **options)
+def output_of(code: str, *arguments, start: str = START, **options) -> str:
+    """What a program prints that begins like this, and that must succeed."""
+    result = run_python(start + code, *arguments, **options)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
