@@ -70,6 +70,7 @@ def npz_members(file: Path) -> list[NpzMember]:
             return list(_members(file, stream, archive, size))
     except OSError as cause:
         raise CheckpointError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
+    # NotImplementedError is what zipfile raises for a way of compression that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as cause:
         raise CheckpointError(
             f"{file}: not a whole .npz archive ({cause}); it may be truncated, fetch it again"

@@ -40,7 +40,7 @@ class ReadableConfig:
     @classmethod
     def from_dict(cls: type[Readable], values: Mapping[str, Any]) -> Readable:
         """Read a configuration from the values of a ``config.json``."""
-        raise NotImplementedError
+        raise NotImplementedError  # every kind of configuration reads its own
 
     @classmethod
     def classes(cls) -> tuple[type[ReadableConfig], ...]:

@@ -17,17 +17,14 @@ from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..common.progress import with_progress
 from ..config.config_section import ReadableConfig
 from ..config.kinds import AnyTextConfig, AnyVisionConfig
-from ..config.vision_configuration import SiglipVisionConfig
 from ..errors import CheckpointError, ConfigError, ImageError
 from ..kernels.backend import Backend
 from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
 from ..model.comparison import Comparison, require_one_width
 from ..model.pretrained import Pretrained
-from ..outputs import BatchFeature
-from ..preprocessing.image_pixels import flattened
-from ..preprocessing.images import is_path
 from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
 from .finiteness import require_finite
+from .image_inputs import as_iterable, preprocess_one, single_images, together
 from .text_embedder import TextEmbedder
 from .vision_kinds import ImageProcessor, VisionFiles, VisionModel, require_fit
 
@@ -70,7 +67,8 @@ class Embedder(Pretrained):
         require_fit(model.config, processor)
         self.model = model
         self.processor = processor
-        self._files: ModelFiles | None = None
+        self.files: ModelFiles | None = None
+        """The open model that it was loaded from; None if it was made of a tower and a processor."""
 
     @classmethod
     def from_pretrained(
@@ -124,13 +122,8 @@ class Embedder(Pretrained):
         except ConfigError as error:
             raise ConfigError(f"{file} and {CONFIG_FILE} beside it do not fit each other: {error}") from None
         embedder = cls(vision.load_model(ops), processor)
-        embedder._files = files
+        embedder.files = files
         return embedder
-
-    @property
-    def files(self) -> ModelFiles | None:
-        """The open model that it was loaded from; None if it was made of a tower and a processor."""
-        return self._files
 
     @property
     def embedding_size(self) -> int:
@@ -182,7 +175,7 @@ class Embedder(Pretrained):
         (1, 33)
         """
         batches = self.embed_batches(
-            with_progress(_as_iterable(images), progress),
+            with_progress(as_iterable(images), progress),
             batch_size=batch_size,
             normalize=normalize,
             apply_exif_orientation=apply_exif_orientation,
@@ -233,33 +226,20 @@ class Embedder(Pretrained):
         >>> [(images == [photo], rows.shape) for images, rows in batches], list(left_out)
         ([(True, (1, 33))], ['no.jpg'])
         """
-        single_images = (image for item in _as_iterable(images) for image in flattened(item))
-        for batch in in_batches(single_images, check_batch_size(batch_size)):
+        for batch in in_batches(single_images(images), check_batch_size(batch_size)):
             embedded, inputs = [], []
             for image in batch:
                 try:
-                    inputs.append(self._preprocess(image, apply_exif_orientation))
+                    one = preprocess_one(self.processor, self.model.config, image, apply_exif_orientation)
                 except ImageError as error:
                     if on_error is None:
                         raise
                     on_error(image, error)
                 else:
                     embedded.append(image)
+                    inputs.append(one)
             if embedded:
-                yield embedded, self.embed_inputs(_together(inputs), normalize=normalize)
-
-    def _preprocess(self, image: Any, apply_exif_orientation: bool) -> BatchFeature:
-        """One image as a batch of one, of a size that the model takes."""
-        inputs = self.processor(image, apply_exif_orientation=apply_exif_orientation)
-        config = self.model.config
-        if isinstance(config, SiglipVisionConfig) and not config.takes(*inputs.pixel_values.shape[2:]):
-            height, width = inputs.pixel_values.shape[2:]
-            raise ImageError(
-                f"{image if is_path(image) else 'an image'}: becomes {height} x {width} pixels by this "
-                f"preprocessing, and the model takes images of {config.image_size}; resize or crop it first, "
-                "or change the preprocessing"
-            )
-        return inputs
+                yield embedded, self.embed_inputs(together(inputs), normalize=normalize)
 
     def embed_inputs(self, inputs: Mapping[str, Any], *, normalize: bool = True) -> np.ndarray:
         """Embed preprocessed images.
@@ -285,7 +265,7 @@ class Embedder(Pretrained):
         with np.errstate(all="ignore"):  # what overflows is told below, in one error
             embeddings = self.model(**inputs).pooler_output
         assert embeddings is not None  # the constructor saw a pooling head
-        source = "the model" if self._files is None else str(self._files)
+        source = "the model" if self.files is None else str(self.files)
         require_finite(embeddings, inputs["pixel_values"], source)
         return self.model.ops.l2_normalize(embeddings) if normalize else embeddings
 
@@ -405,26 +385,9 @@ class Embedder(Pretrained):
         return self.comparison.probabilities(self.comparison.logits(image_embeds, text_embeds))
 
     def _pretrained(self) -> ModelFiles:
-        if self._files is None:
+        if self.files is None:
             raise ConfigError(
                 "this embedder was made of a vision tower alone and knows no texts; make it with "
                 "Embedder.from_pretrained"
             )
-        return self._files
-
-
-def _together(images: list[BatchFeature]) -> BatchFeature:
-    """Several batches of one as one batch."""
-    if len(images) == 1:
-        return images[0]
-    return BatchFeature({name: np.concatenate([inputs[name] for inputs in images]) for name in images[0]})
-
-
-def _as_iterable(images: Any) -> Iterable[Any]:
-    """One image as a list of one. An array of four axes is a batch already."""
-    if is_path(images) or hasattr(images, "convert") or getattr(images, "ndim", 4) < 4:
-        return [images]
-    try:
-        return iter(images)
-    except TypeError:  # no image either, which is for the processor to say
-        return [images]
+        return self.files

@@ -21,15 +21,15 @@ from ..outputs import BaseModelOutputWithPooling
 from ..weights.tower_weights import Tensors
 from ..weights.vision_weights import VisionWeights, load_vision_weights
 from .naflex_padding import PaddedStages, PatchBatch
-from .pretrained import PretrainedModel
-from .trace import LayerRecorder, Listener, Stage, all_but_attention_weights, everything
+from .tower import Tower
+from .trace import LayerRecorder, Listener, Stage, collect_stages
 from .vision_tower import vision_tower
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Siglip2VisionModel(PretrainedModel):
+class Siglip2VisionModel(Tower):
     """Vision tower of the NaFlex variant of SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
@@ -57,10 +57,8 @@ class Siglip2VisionModel(PretrainedModel):
 
     config_class: ClassVar[type[Siglip2VisionConfig]] = Siglip2VisionConfig
 
-    def __init__(self, config: Siglip2VisionConfig, weights: VisionWeights, ops: Backend) -> None:
-        self.config = config
-        self._weights = weights
-        self.ops = ops
+    config: Siglip2VisionConfig
+    _weights: VisionWeights
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Tensors, config: Siglip2VisionConfig, ops: Backend) -> Self:
@@ -150,11 +148,8 @@ class Siglip2VisionModel(PretrainedModel):
         >>> model.trace(**inputs)["embeddings"].shape
         (1, 20, 33)
         """
-        kept: dict[str, np.ndarray] = {}
         batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
-        wanted = everything if output_attentions else all_but_attention_weights
-        self._forward(batch, Stage(listener or kept.__setitem__, wanted))
-        return kept
+        return collect_stages(lambda stage: self._forward(batch, stage), listener, output_attentions)
 
     def _forward(self, batch: PatchBatch, stage: Stage) -> tuple[np.ndarray, np.ndarray | None]:
         config, weights, ops = self.config, self._weights, self.ops

@@ -90,7 +90,7 @@ class Pretrained:
     @classmethod
     def from_files(cls, files: ModelFiles, config: Any, ops: Backend) -> Self:
         """Build it from an open model; see `from_pretrained`."""
-        raise NotImplementedError
+        raise NotImplementedError  # every class builds itself of its own parts
 
 
 class PretrainedModel(Pretrained):
@@ -104,7 +104,7 @@ class PretrainedModel(Pretrained):
     @classmethod
     def from_checkpoint(cls, checkpoint: Tensors, config: Any, ops: Backend) -> Self:
         """Build it from the tensors of an open checkpoint; see `from_pretrained`."""
-        raise NotImplementedError
+        raise NotImplementedError  # every class builds itself of its own parts
 
 
 def read_configuration(kind: type[ReadableConfig], files: ModelFiles, config: Any = None) -> Any:

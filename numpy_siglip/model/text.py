@@ -24,14 +24,14 @@ from ..outputs import BaseModelOutputWithPooling
 from ..weights.text_weights import TextWeights, load_text_weights
 from ..weights.tower_weights import Tensors
 from .encoder import encoder
-from .pretrained import PretrainedModel
-from .trace import LayerRecorder, Listener, Stage, all_but_attention_weights, everything
+from .tower import Tower
+from .trace import LayerRecorder, Listener, Stage, collect_stages
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class SiglipTextModel(PretrainedModel):
+class SiglipTextModel(Tower):
     """Text tower of SigLIP and of fixed-resolution SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
@@ -56,10 +56,8 @@ class SiglipTextModel(PretrainedModel):
 
     config_class: ClassVar[type[SiglipTextConfig]] = SiglipTextConfig
 
-    def __init__(self, config: SiglipTextConfig, weights: TextWeights, ops: Backend) -> None:
-        self.config = config
-        self._weights = weights
-        self.ops = ops
+    config: SiglipTextConfig
+    _weights: TextWeights
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Tensors, config: SiglipTextConfig, ops: Backend) -> Self:
@@ -126,10 +124,7 @@ class SiglipTextModel(PretrainedModel):
         >>> list(stages)[-3:]
         ['final_layer_norm', 'last_token', 'head']
         """
-        stages: dict[str, np.ndarray] = {}
-        wanted = everything if output_attentions else all_but_attention_weights
-        self._forward(input_ids, Stage(listener or stages.__setitem__, wanted))
-        return stages
+        return collect_stages(lambda stage: self._forward(input_ids, stage), listener, output_attentions)
 
     def _forward(self, input_ids: Any, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
         config, weights, ops = self.config, self._weights, self.ops

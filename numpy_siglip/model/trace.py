@@ -106,6 +106,31 @@ class Stage:
         return Stage(self._listener, self._wanted, f"{self._path}{name}/")
 
 
+def collect_stages(
+    run: Callable[[Stage], object], listener: Listener | None, output_attentions: bool
+) -> dict[str, np.ndarray]:
+    """Run a forward pass and hand out every named stage.
+
+    Parameters
+    ----------
+    run : callable
+        Takes the stage to report to.
+    listener : callable, optional
+        Gets every stage as soon as it exists; without one, all are kept and returned.
+    output_attentions : bool
+        Whether attention weights are among them.
+
+    Examples
+    --------
+    >>> collect_stages(lambda stage: stage("head", np.ones(2)), None, output_attentions=True)
+    {'head': array([1., 1.])}
+    """
+    stages: dict[str, np.ndarray] = {}
+    wanted = everything if output_attentions else all_but_attention_weights
+    run(Stage(listener or stages.__setitem__, wanted))
+    return stages
+
+
 def layer_path(index: int) -> str:
     """Path of an encoder layer.
 

@@ -19,15 +19,15 @@ from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling
 from ..weights.tower_weights import Tensors
 from ..weights.vision_weights import VisionWeights, load_vision_weights
-from .pretrained import PretrainedModel
-from .trace import LayerRecorder, Listener, Stage, all_but_attention_weights, everything
+from .tower import Tower
+from .trace import LayerRecorder, Listener, Stage, collect_stages
 from .vision_tower import vision_tower
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class SiglipVisionModel(PretrainedModel):
+class SiglipVisionModel(Tower):
     """Vision tower of SigLIP and of fixed-resolution SigLIP 2.
 
     Make one with `from_pretrained`. The model is immutable and may be called from several threads.
@@ -54,10 +54,8 @@ class SiglipVisionModel(PretrainedModel):
 
     config_class: ClassVar[type[SiglipVisionConfig]] = SiglipVisionConfig
 
-    def __init__(self, config: SiglipVisionConfig, weights: VisionWeights, ops: Backend) -> None:
-        self.config = config
-        self._weights = weights
-        self.ops = ops
+    config: SiglipVisionConfig
+    _weights: VisionWeights
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Tensors, config: SiglipVisionConfig, ops: Backend) -> Self:
@@ -143,11 +141,13 @@ class SiglipVisionModel(PretrainedModel):
         >>> list(stages)[-1]
         'head'
         """
-        stages: dict[str, np.ndarray] = {}
-        wanted = everything if output_attentions else all_but_attention_weights
-        stage = Stage(listener or stages.__setitem__, wanted)
-        self._forward(pixel_values, stage, interpolate_pos_encoding=interpolate_pos_encoding)
-        return stages
+        return collect_stages(
+            lambda stage: self._forward(
+                pixel_values, stage, interpolate_pos_encoding=interpolate_pos_encoding
+            ),
+            listener,
+            output_attentions,
+        )
 
     def _forward(
         self, pixel_values: Any, stage: Stage, *, interpolate_pos_encoding: bool

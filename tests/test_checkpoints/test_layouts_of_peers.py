@@ -6,7 +6,6 @@ These also check the writers that the other tests of layouts go by: state must b
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ IDS = np.random.default_rng(3).integers(0, 100, (3, 16))
 
 @pytest.fixture(scope="module")
 def timm():
-    _import_torchvision()
     import timm
 
     return timm
@@ -36,18 +34,6 @@ def open_clip(timm):
     import open_clip
 
     return open_clip
-
-
-def _import_torchvision():
-    """Both peers import it; they use none of what its build for CUDA, which PyPI has, misses on a CPU."""
-    try:
-        import torchvision
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.startswith("torchvision")]:
-            del sys.modules[name]
-        for operator in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor")
-        import torchvision  # noqa: F401
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,79 @@
+"""From what a user hands over as images to what a tower takes, one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..config.naflex_configuration import VisionConfig
+from ..config.vision_configuration import SiglipVisionConfig
+from ..errors import ImageError
+from ..outputs import BatchFeature
+from ..preprocessing.image_pixels import flattened
+from ..preprocessing.images import is_path
+from .vision_kinds import ImageProcessor
+
+
+def as_iterable(images: Any) -> Iterable[Any]:
+    """One image as a list of one. An array of four axes is a batch already.
+
+    Examples
+    --------
+    >>> as_iterable("a.jpg"), list(as_iterable(["a.jpg", "b.jpg"]))
+    (['a.jpg'], ['a.jpg', 'b.jpg'])
+    """
+    if is_path(images) or hasattr(images, "convert") or getattr(images, "ndim", 4) < 4:
+        return [images]
+    try:
+        return iter(images)
+    except TypeError:  # no image either, which is for the processor to say
+        return [images]
+
+
+def single_images(images: Any) -> Iterator[Any]:
+    """Each image by itself, however they are nested.
+
+    Examples
+    --------
+    >>> list(single_images([["a.jpg", "b.jpg"], "c.jpg"]))
+    ['a.jpg', 'b.jpg', 'c.jpg']
+    """
+    for item in as_iterable(images):
+        yield from flattened(item)
+
+
+def preprocess_one(
+    processor: ImageProcessor, config: VisionConfig, image: Any, apply_exif_orientation: bool
+) -> BatchFeature:
+    """One image as a batch of one, of a size that the tower takes.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or becomes an array of another size.
+    """
+    inputs = processor(image, apply_exif_orientation=apply_exif_orientation)
+    if isinstance(config, SiglipVisionConfig) and not config.takes(*inputs.pixel_values.shape[2:]):
+        height, width = inputs.pixel_values.shape[2:]
+        raise ImageError(
+            f"{image if is_path(image) else 'an image'}: becomes {height} x {width} pixels by this "
+            f"preprocessing, and the model takes images of {config.image_size}; resize or crop it first, "
+            "or change the preprocessing"
+        )
+    return inputs
+
+
+def together(images: list[BatchFeature]) -> BatchFeature:
+    """Several batches of one as one batch.
+
+    Examples
+    --------
+    >>> one = BatchFeature(pixel_values=np.zeros((1, 3, 4, 4), np.float32))
+    >>> together([one, one]).pixel_values.shape
+    (2, 3, 4, 4)
+    """
+    if len(images) == 1:
+        return images[0]
+    return BatchFeature({name: np.concatenate([inputs[name] for inputs in images]) for name in images[0]})
