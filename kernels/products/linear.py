@@ -27,18 +27,18 @@ Source
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..cost import Cost, float32_traffic
-from ..machine.runtime import NOTHING, Runtime, flat
+from ..machine.runtime import Runtime, flat
 from ..rows.activations import activation_code, activation_flops, activation_reference
 from ..tiles.integer_packing import PackedIntegers
 from ..tiles.packing import PackedLinear
 from ..tiles.tile import tile_of_this_machine
+from .affine import prepare_affine
 from .matrix_product import multiply, plan_product
 from .quantized_linear import QuantizedWeights, quantized_linear, quantized_linear_reference
 
@@ -179,15 +179,9 @@ def linear(
     """
     if isinstance(weights, PackedIntegers):
         return quantized_linear(runtime, x, weights, activation, residual)
-    if x.shape[-1] != weights.in_features:
-        raise ValueError(f"x has shape {x.shape}, but the weights take {weights.in_features} features")
-    rows = math.prod(x.shape[:-1])
-    out = runtime.empty(*x.shape[:-1], weights.out_features)
+    rows, out, added = prepare_affine(runtime, x, weights, residual)
     if not rows:
         return out
-    added = flat(residual) if residual is not None else NOTHING
-    if residual is not None and (residual.shape[-1] != weights.out_features or out.size % added.size):
-        raise ValueError(f"residual has shape {residual.shape}, the result {out.shape}")
     tile = tile_of_this_machine()
     plan = plan_product(rows, weights.in_features, weights.out_features, tile, runtime.threads)
     runtime.run(

@@ -27,19 +27,19 @@ Source
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from ..cost import Cost, float32_traffic
 from ..machine.compilation import kernel
-from ..machine.runtime import NOTHING, Runtime, flat
+from ..machine.runtime import Runtime, flat
 from ..machine.threads import counters_of_a_kernel
 from ..rows.activations import activation_code, activation_flops, activation_reference
 from ..rows.quantization import quantize, quantize_rows_cost, quantize_rows_reference
 from ..tiles.integer_packing import PackedIntegers
 from ..tiles.integer_tile import ZERO_POINT
+from .affine import prepare_affine
 from .integer_product import multiply_integers, plan_integer_product
 from .matrix_product import Plan
 
@@ -173,15 +173,9 @@ def quantized_linear(
     >>> quantized_linear(runtime, np.array([[1.0, 0.0]]), weights).round(6).tolist()
     [[1.5]]
     """
-    if x.shape[-1] != weights.in_features:
-        raise ValueError(f"x has shape {x.shape}, but the weights take {weights.in_features} features")
-    rows = math.prod(x.shape[:-1])
-    out = runtime.empty(*x.shape[:-1], weights.out_features)
+    rows, out, added = prepare_affine(runtime, x, weights, residual)
     if not rows:
         return out
-    added = flat(residual) if residual is not None else NOTHING
-    if residual is not None and (residual.shape[-1] != weights.out_features or out.size % added.size):
-        raise ValueError(f"residual has shape {residual.shape}, the result {out.shape}")
     plan = plan_integer_product(rows, weights.in_features, weights.out_features, runtime.threads)
     runtime.run(
         _quantize_and_multiply,
