@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import re
+
+# What a terminal obeys instead of showing it: control characters, line and paragraph separators,
+# changes of direction, and halves of characters, which stand for bytes of a file name that is no text.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def on_one_line(text: str) -> str:
+    r"""A text with its control characters escaped, so that no name can break a line or move the cursor.
+
+    Examples
+    --------
+    >>> on_one_line("two\nlines and a \x1b[31mcolour")
+    'two\\nlines and a \\x1b[31mcolour'
+    """
+    return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+
 
 class SiglipError(ValueError):
-    """Base of every error below, for callers that want to catch them all.
+    r"""Base of every error below, for callers that want to catch them all.
+
+    Messages quote names from files, so that each is brought onto one line (`on_one_line`).
+
+    Parameters
+    ----------
+    message : str
 
     Examples
     --------
     >>> issubclass(CheckpointError, SiglipError) and issubclass(SiglipError, ValueError)
     True
+    >>> str(SiglipError("photo\n.jpg: no such file"))
+    'photo\\n.jpg: no such file'
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(on_one_line(message))
 
 
 class ConfigError(SiglipError):

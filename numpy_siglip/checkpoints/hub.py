@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from ..common.extras import how_to_install
 from ..errors import CheckpointError
 from .bundled import BUNDLED_MODEL, bundled_folder
 from .file_names import (
@@ -87,7 +88,7 @@ def _download(repository: str, revision: str | None) -> Path:
     except ImportError as cause:
         raise CheckpointError(
             f"{repository}: no such file or folder; to download it from the Hugging Face hub, "
-            "pip install huggingface_hub"
+            f"{how_to_install('huggingface_hub')}"
         ) from cause
     try:
         folder = snapshot_download(

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
-from ..common.progress import on_one_line, write_line
-from ..errors import SiglipError
+from ..common.progress import write_line
+from ..errors import SiglipError, on_one_line
 from ..version import __version__
 from . import classify, convert, embed, inspect, quantize, validate, visualize, warmup
 from .arguments import settle_model

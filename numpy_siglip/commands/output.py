@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..common.progress import on_one_line
-from ..errors import SiglipError
+from ..errors import SiglipError, on_one_line
 
 SUCCESS, SOME_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
 

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SiglipError
+from .reading import read_regular_file
+
+_LARGEST = 2**26
+"""Bytes of a file of settings, or of an index; the largest published one has a tenth of that."""
 
 
 def read_json(path: Path, error: type[SiglipError]) -> dict[str, Any]:
@@ -49,13 +53,11 @@ def read_json_if_there(path: Path, error: type[SiglipError]) -> dict[str, Any] |
     True
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        content = read_regular_file(path, error, largest=_LARGEST)
     except FileNotFoundError:
-        if path.is_symlink():  # as a download leaves it that was broken off
-            raise error(f"{path}: is a link to nothing; fetch the file again") from None
         return None
-    except OSError as cause:
-        raise error(f"{path}: cannot be read ({cause.strerror})") from cause
+    try:
+        values = json.loads(content.decode("utf-8"))
     except RecursionError as cause:
         raise error(f"{path}: its values are nested too deeply; fetch the file again") from cause
     except ValueError as cause:  # bad JSON, or bytes that are not text

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-Item = TypeVar("Item")
+from ..errors import on_one_line
 
-# What a terminal obeys instead of showing it: control characters, line and paragraph separators,
-# changes of direction, and halves of characters, which stand for bytes of a file name that is no text.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+Item = TypeVar("Item")
 
 
 def with_progress(
@@ -42,17 +39,6 @@ def with_progress(
         else:
             items = tqdm(items, total=total, unit=f" {unit}")
     yield from items
-
-
-def on_one_line(text: str) -> str:
-    r"""A text with its control characters escaped, so that no name can break a line or move the cursor.
-
-    Examples
-    --------
-    >>> on_one_line("two\nlines and a \x1b[31mcolour")
-    'two\\nlines and a \\x1b[31mcolour'
-    """
-    return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 def write_line(text: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..common.extras import how_to_install
 from ..errors import ConfigError, SiglipError
 from .canonical_text import canonicalize
 
@@ -203,4 +204,4 @@ def _read(file: Path) -> bytes:
 
 
 def _not_installed(file: Path, library: str) -> SiglipError:
-    return SiglipError(f"{file}: {library} is not installed, and reads it: pip install {library}")
+    return SiglipError(f"{file}: {library} is not installed, and reads it: {how_to_install(library)}")

@@ -71,7 +71,7 @@ def test_what_can_only_be_a_path_is_never_sent_to_the_hub(name, monkeypatch, tmp
 
 def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(CheckpointError, match=r"someone/model: .*pip install huggingface_hub"):
+    with pytest.raises(CheckpointError, match=r"someone/model: .*pip install \"numpy-siglip\[hub\]\""):
         locate_model("someone/model")
 
 

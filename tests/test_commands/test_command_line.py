@@ -122,7 +122,7 @@ def test_the_process_embeds_without_torch(toy_folder, photos, tmp_path):
     assert np.load(tmp_path / "o.npy").shape == (1, 33)
     assert process("validate", "--model", toy_folder, env={"PYTHONPATH": str(tmp_path)}).stderr == (
         "numpy-siglip: error: torch is not installed, and validation compares with it: pip install "
-        "torch transformers (on Linux install the CPU build of torch first)\n"
+        '"numpy-siglip[validate]" (on Linux install the CPU build of torch first)\n'
     )
 
 

@@ -233,7 +233,9 @@ def test_tokenizers_of_other_models_are_refused(siglip_folder, tmp_path):
 def test_a_missing_library_is_told(library, siglip_folder, gemma_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     folder = siglip_folder if library == "sentencepiece" else gemma_folder
-    with pytest.raises(SiglipError, match=rf"{library} is not installed.*pip install {library}"):
+    with pytest.raises(
+        SiglipError, match=rf"{library} is not installed.*pip install \"numpy-siglip\[text\]\""
+    ):
         SiglipTokenizer.from_pretrained(folder, context_length=16)
 
 

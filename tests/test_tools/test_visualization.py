@@ -71,7 +71,7 @@ def test_odd_photographs_can_be_drawn(size, toy_folder, tmp_path):
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch, photos, toy_folder, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SiglipError, match="pip install matplotlib"):
+    with pytest.raises(SiglipError, match=r"pip install \"numpy-siglip\[plots\]\""):
         visualize(photos[0], toy_folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...checkpoints.file_names import PREPROCESSOR_FILE, PROCESSOR_FILE
+from ...common.extras import how_to_install
 from ...config.config_section import ConfigSection
 from ...config.text_configuration import SiglipTextConfig
 from ...embedding.vision_kinds import VisionFiles
@@ -35,7 +36,7 @@ def import_transformers() -> Any:
     except ImportError as cause:
         raise SiglipError(
             f"{cause.name} is not installed, and validation compares with it: "
-            "pip install torch transformers (on Linux install the CPU build of torch first)"
+            f"{how_to_install('transformers')} (on Linux install the CPU build of torch first)"
         ) from cause
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...checkpoints.description.model_files import ModelFiles
 from ...common.atomic_write import atomic_write_folder
+from ...common.extras import how_to_install
 from ...config.naflex_configuration import Siglip2VisionConfig, VisionConfig
 from ...embedding.finiteness import require_finite
 from ...embedding.vision_kinds import ImageProcessor, open_vision_model
@@ -172,7 +173,7 @@ def _require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as cause:
         raise SiglipError(
-            "pictures need matplotlib, which is not installed: pip install matplotlib"
+            f"pictures need matplotlib, which is not installed: {how_to_install('matplotlib')}"
         ) from cause
 
 
