@@ -16,6 +16,7 @@ from ..common.json_file import read_json
 from ..errors import CheckpointError
 from .checkpoint import Checkpoint, TensorEntry
 from .file_names import INDEX_FILE, WEIGHTS_FILE
+from .int8_folder import INT8_WEIGHTS_FILE
 from .npz_file import npz_members
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
@@ -63,7 +64,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def _weights_in_folder(folder: Path) -> Path:
-    for name in (WEIGHTS_FILE, INDEX_FILE):
+    for name in (WEIGHTS_FILE, INDEX_FILE, INT8_WEIGHTS_FILE):
         if os.path.lexists(folder / name):  # what cannot be opened is named where that is tried
             return folder / name
     others = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.npz"))

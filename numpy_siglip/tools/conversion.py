@@ -21,6 +21,7 @@ from ..checkpoints.file_names import (
     TOKENIZER_SETTINGS_FILE,
     WEIGHTS_FILE,
 )
+from ..checkpoints.int8_folder import INT8_WEIGHTS_FILE, marked_as_int8
 from ..common.atomic_write import atomic_write_folder
 from ..config.config_section import FULL_MODEL_TYPE, NAFLEX_MODEL_TYPE, ReadableConfig, is_naflex_type
 from ..config.configuration import SiglipConfig, SiglipVisionConfig
@@ -151,7 +152,8 @@ def write_source(
     folder: str | Path,
     entries: Mapping[str, TensorEntry],
     read: Callable[[str], np.ndarray],
-    metadata: Mapping[str, str] | None = None,
+    *,
+    int8_metadata: Mapping[str, str] | None = None,
 ) -> tuple[Path, ...]:
     """Write tensors, and the configuration, preprocessing and tokenizer of a source beside them.
 
@@ -160,8 +162,10 @@ def write_source(
     source : Source
     folder : str or Path
         Made if it is missing; what is in it is never replaced.
-    entries, read, metadata
+    entries, read
         As for `write_safetensors`.
+    int8_metadata : dict of str to str, optional
+        How the tensors were quantised, if they were; the files then say that only this package reads them.
 
     Raises
     ------
@@ -174,9 +178,12 @@ def write_source(
 
     target = Path(folder).expanduser()
     written = {**source.config.to_dict(), "architectures": [source.model_class]}
+    weights_file = WEIGHTS_FILE
+    if int8_metadata is not None:
+        written, weights_file = marked_as_int8(written), INT8_WEIGHTS_FILE
     writers: dict[str, Callable[[BinaryIO], object]] = {
         CONFIG_FILE: _json(written),
-        WEIGHTS_FILE: lambda stream: write_safetensors(stream, entries, read, metadata),
+        weights_file: lambda stream: write_safetensors(stream, entries, read, int8_metadata),
     }
     for name in _COPIED:
         if (source.files.folder / name).is_file():

@@ -21,6 +21,7 @@ from numpy_siglip import (
     SiglipTextModel,
     SiglipVisionModel,
 )
+from numpy_siglip.checkpoints.int8_folder import INT8_WEIGHTS_FILE
 from numpy_siglip.commands.command_line import main
 from numpy_siglip.kernels.tiles.integer_packing import PackedIntegers
 from numpy_siglip.kernels.tiles.packing import PackedLinear
@@ -50,9 +51,10 @@ def _changed(folder, tmp_path, change):
     """A copy of a model with other tensors."""
     copy = tmp_path / "changed"
     shutil.copytree(folder, copy)
-    tensors = load_file(copy / WEIGHTS)
+    file = next(copy.glob("*.safetensors"))
+    tensors = load_file(file)
     change(tensors)
-    save_file(tensors, copy / WEIGHTS)
+    save_file(tensors, file)
     return copy
 
 
@@ -164,7 +166,7 @@ def test_outliers_constant_channels_and_zeros_stay_finite(toy_folder, tmp_path):
 
 
 def test_a_folder_holds_integers_scales_and_how_it_was_made(pair_folder, quantised_folder):
-    before, after = load_file(pair_folder / WEIGHTS), load_file(quantised_folder / WEIGHTS)
+    before, after = load_file(pair_folder / WEIGHTS), load_file(quantised_folder / INT8_WEIGHTS_FILE)
     integers = {name for name, tensor in after.items() if tensor.dtype == np.int8}
     assert len(integers) == 2 * 6 + 2 * 6  # two layers in each tower
     assert after.keys() == before.keys() | {f"{name}_scale" for name in integers}
@@ -174,7 +176,7 @@ def test_a_folder_holds_integers_scales_and_how_it_was_made(pair_folder, quantis
         if "text_model" in name:  # not balanced
             restored = after[name] * scale[:, None]
             assert np.abs(restored - before[name]).max() <= scale.max() / 2 * 1.001
-    with safe_open(quantised_folder / WEIGHTS, "np") as file:
+    with safe_open(quantised_folder / INT8_WEIGHTS_FILE, "np") as file:
         made = json.loads(file.metadata()["numpy_siglip.quantization"])  # a name in files that exist
     assert made["images"] == 0
     assert len(made["balanced"]) == 3 * TOY["num_hidden_layers"]
@@ -192,6 +194,32 @@ def test_a_folder_opens_as_any_other(pair_folder, quantised_folder, photos):
     assert (_cosine(numpy.embed_images(photos), close.embed_images(photos)) > 0.9999).all()
 
 
+@pytest.mark.parametrize("name", ["AutoModel", "SiglipModel", "SiglipVisionModel", "SiglipTextModel"])
+@pytest.mark.parametrize("variant", [None, "int8"])
+def test_transformers_does_not_open_such_a_folder(name, variant, quantised_folder):
+    transformers = pytest.importorskip("transformers")
+    with pytest.raises((OSError, ValueError), match=r"numpy_siglip_int8|no file named"):
+        getattr(transformers, name).from_pretrained(quantised_folder, variant=variant)
+
+
+def test_a_folder_of_before_its_files_had_names_of_their_own_still_opens(
+    pair_folder, quantised_folder, tmp_path
+):
+    shutil.copytree(quantised_folder, tmp_path / "old")
+    (tmp_path / "old" / INT8_WEIGHTS_FILE).rename(tmp_path / "old" / WEIGHTS)
+    shutil.copy(pair_folder / "config.json", tmp_path / "old")
+    old, new = (SiglipVisionModel.from_pretrained(folder) for folder in (tmp_path / "old", quantised_folder))
+    assert old(_pixels()).pooler_output.tobytes() == new(_pixels()).pooler_output.tobytes()
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, INT8_WEIGHTS_FILE])
+def test_weights_that_are_there_are_never_joined_by_others(name, toy_folder, tmp_path):
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=f"{name}: is there already"):
+        quantize_model(toy_folder, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 def test_without_balancing_a_folder_is_what_from_pretrained_computes(toy_folder, tmp_path):
     quantize_model(toy_folder, tmp_path / "int8", balance=False)
     stored = SiglipVisionModel.from_pretrained(tmp_path / "int8")(_pixels()).pooler_output
@@ -207,7 +235,7 @@ def test_balancing_lowers_errors_and_changes_nothing_in_float32(pair_folder, tmp
         assert balance.error < balance.error_before
         assert (np.log2(balance.factors) % 1 == 0).all()
     # the float32 tensors that factors were folded into give the same map to the last bit
-    before, after = load_file(pair_folder / WEIGHTS), load_file(tmp_path / "int8" / WEIGHTS)
+    before, after = load_file(pair_folder / WEIGHTS), load_file(tmp_path / "int8" / INT8_WEIGHTS_FILE)
     balance = chosen[0]
     divided = f"vision_model.{balance.layer}.{balance.divided[1]}"
     np.testing.assert_array_equal(after[divided] * balance.factors, before[divided])
@@ -267,7 +295,7 @@ def test_only_whole_maps_stay_float32(toy_folder, tmp_path):
     """Queries, keys and values are one map, in a model that is quantised when loaded and in a folder."""
     named = ["encoder.layers.0.self_attn.k_proj", "encoder.layers.1"]
     quantize_model(toy_folder, tmp_path / "q", float32_layers=named)
-    before, after = (load_file(folder / "model.safetensors") for folder in (toy_folder, tmp_path / "q"))
+    before, after = load_file(toy_folder / WEIGHTS), load_file(tmp_path / "q" / INT8_WEIGHTS_FILE)
     for which in "qkv":
         assert after[f"encoder.layers.0.self_attn.{which}_proj.weight"].dtype == np.float32
     assert after["encoder.layers.0.self_attn.out_proj.weight"].dtype == np.int8
@@ -292,7 +320,7 @@ def test_only_whole_maps_stay_float32(toy_folder, tmp_path):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_scales_that_cannot_be(change, message, mixed, toy_folder, tmp_path):
     quantize_model(toy_folder, tmp_path / "q")
-    file = tmp_path / "q" / "model.safetensors"
+    file = tmp_path / "q" / INT8_WEIGHTS_FILE
     tensors, original = load_file(file), load_file(toy_folder / "model.safetensors")
     projection = "encoder.layers.0.self_attn.k_proj.weight"
     tensors[projection + "_scale"] = np.ascontiguousarray(change(tensors[projection + "_scale"]))

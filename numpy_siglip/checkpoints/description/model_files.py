@@ -21,6 +21,7 @@ from ..checkpoint import Checkpoint
 from ..checkpoint_files import open_checkpoint
 from ..file_names import CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE
 from ..hub import locate_model
+from ..int8_folder import without_int8_mark
 from ..layouts.recognition import LAYOUTS, TRANSFORMERS, as_transformers, layout_of
 from ..layouts.view import LayoutView
 from .family_preprocessing import infer_preprocessing
@@ -92,7 +93,10 @@ class ModelFiles:
             If it cannot be read, is not JSON, or holds something else than an object.
         """
         if name not in self._json:
-            self._json[name] = read_json_if_there(self.folder / name, ConfigError)
+            values = read_json_if_there(self.folder / name, ConfigError)
+            if values is not None and name == CONFIG_FILE:
+                values = without_int8_mark(values)
+            self._json[name] = values
         return self._json[name]
 
     @cached_property

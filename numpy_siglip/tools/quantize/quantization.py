@@ -1,9 +1,10 @@
 """A model written again with the maps of its encoders in integers of 8 bits.
 
 The folder is one of transformers' layout, but for the weights of the maps: ``...fc1.weight`` is int8, and
-``...fc1.weight_scale`` holds the scale of each of its rows, so that only this package reads it. Everything
-else keeps its dtype, except that what was balanced is float32. How it was made stands in the metadata of
-``model.safetensors``. A text tower is quantised as it is: neither balanced nor measured.
+``...fc1.weight_scale`` holds the scale of each of its rows, so that only this package reads it; `int8_folder`
+says how the files show that. Everything else keeps its dtype, except that what was balanced is float32. How
+it was made stands in the metadata of the weights. A text tower is quantised as it is: neither balanced nor
+measured.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from ...checkpoints.checkpoint import SCALE_SUFFIX, TensorEntry
 from ...checkpoints.description.model_files import ModelFiles
 from ...checkpoints.file_names import WEIGHTS_FILE
+from ...checkpoints.int8_folder import INT8_WEIGHTS_FILE
 from ...embedding.vision_kinds import VisionModel, open_vision_model
 from ...errors import CheckpointError, ConfigError
 from ...kernels.backend import Backend
@@ -94,7 +96,8 @@ def quantize_model(
     >>> SiglipVisionModel.from_pretrained(folder).config.hidden_size
     33
     """
-    require_free([Path(output).expanduser() / WEIGHTS_FILE])
+    target = Path(output).expanduser()
+    require_free([target / WEIGHTS_FILE, target / INT8_WEIGHTS_FILE])
     ops = choose_backend(backend, threads, "int8", float32_layers)
     source = open_source(model, revision)
     maps = list(_maps(source, ops))
@@ -118,7 +121,9 @@ def quantize_model(
         "float32_layers": list(float32_layers),
         "balanced": {f"{each.layer}.{each.maps[0]}": each.chosen for each in balances},
     }
-    files = write_source(source, output, entries, balanced.read, {METADATA_KEY: json.dumps(made)})
+    files = write_source(
+        source, output, entries, balanced.read, int8_metadata={METADATA_KEY: json.dumps(made)}
+    )
     quantised = open_vision_model(output).load_model(ops)
     return Quantization(
         files,
