@@ -18,8 +18,7 @@ from .checkpoint import Checkpoint, TensorEntry
 from .file_names import INDEX_FILE, WEIGHTS_FILE
 from .int8_folder import INT8_WEIGHTS_FILE
 from .npz_file import npz_members
-
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+from .pickled_weights import PICKLE_SUFFIXES, advice_on_pickle, pickles_in
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -54,8 +53,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: cannot be read ({cause.strerror})") from cause
     if file.name.endswith(".index.json"):
         return Checkpoint(path, _read_index(file))
-    if file.suffix in _PICKLES:
-        raise CheckpointError(_pickle_message(file))
+    if file.suffix in PICKLE_SUFFIXES:
+        raise CheckpointError(advice_on_pickle(file))
     if file.suffix == ".npz":
         return Checkpoint(path, _read_npz(file))
     if file.suffix != ".safetensors":
@@ -76,19 +75,12 @@ def _weights_in_folder(folder: Path) -> Path:
             f"{folder}: several weight files ({names}) and no {INDEX_FILE}; name one of them, "
             "or fetch the index"
         )
-    pickles = sorted(path for path in folder.iterdir() if path.suffix in _PICKLES)
+    pickles = pickles_in(folder)
     if pickles:
-        raise CheckpointError(_pickle_message(pickles[0]))
+        raise CheckpointError(advice_on_pickle(pickles[0]))
     raise CheckpointError(
         f"{folder}: no {WEIGHTS_FILE} and no {INDEX_FILE}, nor an .npz archive; name a folder that holds one "
         "of them, config.json and preprocessor_config.json"
-    )
-
-
-def _pickle_message(file: Path) -> str:
-    return (
-        f"{file}: only safetensors and .npz weights are read, since a pickle can run any code when it is "
-        "opened; convert it with transformers: SiglipVisionModel.from_pretrained(...).save_pretrained(folder)"
     )
 
 
