@@ -61,6 +61,8 @@ class Conversion(NamedTuple):
     files: tuple[Path, ...]
     inferred: tuple[str, ...]
     """What stood in no file of the source, one line each"""
+    contradictions: tuple[str, ...]
+    """What stood there and is not as the family was published, one line each"""
 
 
 def convert_model(
@@ -102,7 +104,9 @@ def convert_model(
                 "the model that it was made of"
             )
     files = write_source(source, folder, source.entries, source.read)
-    return Conversion(source.files.layout, source.model_class, files, source.files.inferred)
+    return Conversion(
+        source.files.layout, source.model_class, files, source.files.inferred, source.files.contradictions
+    )
 
 
 class Source(NamedTuple):
@@ -214,6 +218,8 @@ def format_conversion(conversion: Conversion) -> str:
     lines += [f"  {file}" for file in conversion.files]
     if conversion.inferred:
         lines += ["inferred, since no file says it:", *(f"  {line}" for line in conversion.inferred)]
+    if conversion.contradictions:
+        lines += ["other than published:", *(f"  {line}" for line in conversion.contradictions)]
     return "\n".join(lines)
 
 

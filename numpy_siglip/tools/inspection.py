@@ -62,8 +62,10 @@ def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None
     names = find_vision_tensors(checkpoint, config)
     problems: list[str] = []
     preprocessing: list[str] = []
+    contradictions = list(files.config.contradictions)
     try:
         preprocessing += files.preprocessing.inferred
+        contradictions += files.preprocessing.contradictions
     except ConfigError as error:  # which is no reason to tell nothing of the rest
         problems.append(str(error))
     costs = vision_costs(config)
@@ -72,6 +74,7 @@ def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None
         "source": str(files),
         "layout": files.layout,
         "inferred": list(files.config.inferred) + preprocessing,
+        "contradictions": contradictions,
         "problems": problems,
         "config": config.to_dict(),
         "tokens": config.num_patches,
@@ -126,6 +129,12 @@ def format_report(report: Report) -> str:
     lines += [f"  {name:<22}{value}" for name, value in report["config"].items()]
     if report["inferred"]:
         lines += ["", "inferred, since no file says it", *(f"  {line}" for line in report["inferred"])]
+    if report["contradictions"]:
+        lines += [
+            "",
+            "followed, though other than published",
+            *(f"  {line}" for line in report["contradictions"]),
+        ]
     if report["problems"]:
         lines += ["", "problems", *(f"  {line}" for line in report["problems"])]
     lines += [

@@ -75,6 +75,7 @@ def test_timm_settings(toy, tmp_path):
             "tag": "v2_webli",
             "input_size": [3, 44, 44],
             "interpolation": "bicubic",
+            "crop_pct": 0.9,
             "mean": [0.25, 0.5, 0.5],
             "std": [0.5, 0.5, 0.5],
         },
@@ -82,8 +83,17 @@ def test_timm_settings(toy, tmp_path):
     folder = save(tmp_path / "m", timm_tensors(toy.vision_state), config)
     assert SiglipVisionConfig.from_pretrained(folder) == SiglipVisionConfig(**TOY, hidden_act="gelu")
     processor = Embedder.from_pretrained(folder).processor
-    assert (processor.resample, processor.image_mean) == (2, (0.25, 0.5, 0.5))  # the tag is SigLIP 2's
-    assert open_model(folder).inferred == ("preprocessing of SigLIP 2: resample 2 (bilinear)",)
+    assert (processor.resample, processor.image_mean) == (3, (0.25, 0.5, 0.5))  # as the file says
+    files = open_model(folder)
+    assert files.inferred == ()
+    assert files.contradictions == (  # the tag is SigLIP 2's
+        "vision hidden_act 'gelu', and every SigLIP was trained with gelu_pytorch_tanh",
+        "resample 3 (bicubic), and SigLIP 2 was published with 2 (bilinear)",
+        "image_mean [0.25, 0.5, 0.5], and SigLIP 2 was published with 0.5",
+        "crop_pct 0.9, and SigLIP takes the whole image, as is done here",
+    )
+    report = format_report(inspect_model(folder))
+    assert all(f"  {line}" in report.splitlines() for line in files.contradictions)
 
 
 def test_open_clip_settings(toy, tmp_path):

@@ -11,11 +11,11 @@ A few larger models resize in a way of their own: the defaults of their image pr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-_FILTERS = {1: "Lanczos", 2: "bilinear", 3: "bicubic"}
-_LANCZOS, _BILINEAR, _BICUBIC = _FILTERS
+_FILTERS = {0: "nearest", 1: "Lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "Hamming"}
+_LANCZOS, _BILINEAR, _BICUBIC = 1, 2, 3
 _SECOND_VOCABULARY = 256000
 _SECOND_NAMES = re.compile(r"siglip2|siglip-2|v2_webli", re.IGNORECASE)
 
@@ -45,25 +45,30 @@ Values = dict[str, Any]
 
 def infer_preprocessing(
     config: Mapping[str, Any], given: Mapping[str, Any], names: str
-) -> tuple[Values, list[str]]:
-    """Values of a ``preprocessor_config.json`` as transformers would write it, and what in them is inferred.
+) -> tuple[Values, list[str], list[str]]:
+    """Values of a ``preprocessor_config.json`` as transformers would write it.
+
+    Beside them stand what of them is inferred, and what is given and not as the family was published, one
+    line each.
 
     Parameters
     ----------
     config : mapping
         Values of a ``config.json``.
     given : mapping
-        Fields that are known from elsewhere.
+        Fields that are known from elsewhere, which are followed.
     names : str
         Whatever the model, its parts and its files are called.
 
     Examples
     --------
-    >>> values, notes = infer_preprocessing({"image_size": 256}, {}, "siglip2_b16_256.npz")
+    >>> values, inferred, contradictions = infer_preprocessing({"image_size": 256}, {}, "siglip2_b16_256.npz")
     >>> values["size"], values["resample"]
     ({'height': 256, 'width': 256}, 2)
-    >>> notes
+    >>> inferred
     ['preprocessing of SigLIP 2: resample 2 (bilinear), image_mean and image_std 0.5']
+    >>> infer_preprocessing({"image_size": 256}, {"resample": 3}, "siglip2_b16_256.npz")[2]
+    ['resample 3 (bicubic), and SigLIP 2 was published with 2 (bilinear)']
     """
     vision = _section(config, "vision_config") if "vision_config" in config else config
     naflex = any(str(part.get("model_type")).startswith("siglip2") for part in (config, vision))
@@ -91,7 +96,21 @@ def infer_preprocessing(
     if "image_mean" not in given:
         inferred.append("image_mean and image_std 0.5")
     notes = [f"preprocessing of {family}: {', '.join(inferred)}"] if inferred else []
-    return {**values, **given}, notes
+    return {**values, **given}, notes, list(_contradictions(given, family, resample))
+
+
+def _contradictions(given: Mapping[str, Any], family: str, resample: int) -> Iterator[str]:
+    """What is given, and is not as the family was published."""
+    filter_given = given.get("resample", resample)
+    if filter_given != resample:
+        named = _FILTERS.get(filter_given, "another filter")
+        yield (
+            f"resample {filter_given} ({named}), and {family} was published with {resample} "
+            f"({_FILTERS[resample]})"
+        )
+    for name in ("image_mean", "image_std"):
+        if name in given and given[name] != [0.5, 0.5, 0.5]:
+            yield f"{name} {given[name]}, and {family} was published with 0.5"
 
 
 def _family(

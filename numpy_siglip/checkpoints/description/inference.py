@@ -6,10 +6,11 @@ what was published; each such value comes with a line that says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import isqrt
 from typing import Any
 
+from ...common.checks import shown
 from ...errors import CheckpointError, ConfigError
 from ..checkpoint import TensorEntry
 
@@ -29,8 +30,11 @@ def infer_config(
     tensors: Tensors,
     given: Mapping[str, Mapping[str, Any]],
     num_heads: Mapping[str, int],
-) -> tuple[Values, list[str]]:
-    """Values of a ``config.json`` as transformers would write it, and what in them is not from shapes alone.
+) -> tuple[Values, list[str], list[str]]:
+    """Values of a ``config.json`` as transformers would write it.
+
+    Beside them stand what of them is not from shapes alone, and what is given and not as SigLIP was
+    published, one line each.
 
     Parameters
     ----------
@@ -49,14 +53,24 @@ def infer_config(
         If the number of attention heads is neither given nor published for this width.
     """
     notes: list[str] = []
+    contradictions = [
+        line for tower in ("vision", "text") for line in _contradictions(tower, given.get(tower, {}))
+    ]
     prefix = next(name for name in tensors if name.endswith(_MARK)).removesuffix(_MARK)
     vision = _vision(tensors, prefix, dict(given.get("vision", {})), num_heads.get("vision"), notes)
     family = "siglip2" if vision["model_type"].startswith("siglip2") else "siglip"
     if "text_model.embeddings.token_embedding.weight" not in tensors:
-        return vision, notes
+        return vision, notes, contradictions
     text = _text(tensors, dict(given.get("text", {})), num_heads.get("text"), notes)
     text["model_type"] = f"{family}_text_model"
-    return {"model_type": family, "text_config": text, "vision_config": vision}, notes
+    return {"model_type": family, "text_config": text, "vision_config": vision}, notes, contradictions
+
+
+def _contradictions(tower: str, given: Mapping[str, Any]) -> Iterator[str]:
+    """What is given of a tower, and is not as every SigLIP was trained."""
+    for name, published in (("hidden_act", _ACTIVATION), ("layer_norm_eps", _EPSILON)):
+        if name in given and given[name] != published:
+            yield f"{tower} {name} {shown(given[name])}, and every SigLIP was trained with {published}"
 
 
 def _vision(tensors: Tensors, prefix: str, given: Values, heads: int | None, notes: list[str]) -> Values:

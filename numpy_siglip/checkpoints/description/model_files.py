@@ -43,6 +43,8 @@ class ConfigValues(NamedTuple):
     """In the words of transformers"""
     inferred: tuple[str, ...] = ()
     """What in them stands in no file, one line each"""
+    contradictions: tuple[str, ...] = ()
+    """What in them is not as the model's family was published, one line each"""
 
 
 class _NoConfigurationError(ConfigError):
@@ -183,13 +185,19 @@ class ModelFiles:
         if not _has_vision_tower(config.values):
             raise self._no_preprocessing()
         names = " ".join((self.name, self.location.name, weights_file, self._settings.names))
-        values, notes = infer_preprocessing(config.values, self._settings.preprocessing, names)
-        return ConfigValues(config.file, values, tuple(notes))
+        settings = self._settings
+        values, notes, contradictions = infer_preprocessing(config.values, settings.preprocessing, names)
+        return ConfigValues(config.file, values, tuple(notes), (*contradictions, *settings.contradictions))
 
     @property
     def inferred(self) -> tuple[str, ...]:
         """What in configuration and preprocessing stands in no file, one line each."""
         return (*self.config.inferred, *self.preprocessing.inferred)
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """What the files of other libraries say and is not as the family was published, one line each."""
+        return (*self.config.contradictions, *self.preprocessing.contradictions)
 
     @cached_property
     def _settings(self) -> Settings:
@@ -199,10 +207,10 @@ class ModelFiles:
         heads = self.tensors.num_heads if isinstance(self.tensors, LayoutView) else {}
         file, towers = file_of(self.tensors), self._settings.towers
         try:
-            values, notes = infer_config(self.tensors, towers, heads)
+            values, notes, contradictions = infer_config(self.tensors, towers, heads)
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
-        return ConfigValues(file, values, tuple(notes))
+        return ConfigValues(file, values, tuple(notes), tuple(contradictions))
 
     def _no_preprocessing(self) -> ConfigError:
         problem = f"{self.folder}: no {PREPROCESSOR_FILE}"

@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     """Fields of the image processor in the words of transformers"""
     names: str
     """What the model and its parts are called, in one string"""
+    contradictions: tuple[str, ...] = ()
+    """What a file asks for and no SigLIP does, one line each"""
 
 
 def read_settings(folder: Path, read_json: Callable[[str], Values | None]) -> Settings:
@@ -63,6 +65,7 @@ def _over(new: Settings, old: Settings) -> Settings:
         {tower: {**old.towers[tower], **new.towers[tower]} for tower in old.towers},
         {**old.preprocessing, **new.preprocessing},
         f"{old.names} {new.names}",
+        old.contradictions + new.contradictions,
     )
 
 
@@ -92,8 +95,15 @@ def _read_config(values: Mapping[str, Any], path: Path) -> Settings:
         cfg.get("hf_hub_id"),
         values.get("open_clip_model_name"),
     )
-    channels = {f"image_{name}": list(cfg[name]) for name in ("mean", "std") if cfg.get(name)}
-    return Settings({"vision": vision, "text": text}, channels, " ".join(str(n) for n in names if n))
+    preprocessing = _channels_and_filter(cfg, path)
+    contradictions = ()
+    if preprocessing and (cfg.get("crop_pct") or 1) != 1 and cfg.get("crop_mode") != "squash":
+        contradictions = (
+            f"crop_pct {shown(cfg['crop_pct'])}, and SigLIP takes the whole image, as is done here",
+        )
+    return Settings(
+        {"vision": vision, "text": text}, preprocessing, " ".join(str(n) for n in names if n), contradictions
+    )
 
 
 def _read_open_clip(values: Mapping[str, Any], path: Path) -> Settings:
@@ -118,13 +128,17 @@ def _read_open_clip(values: Mapping[str, Any], path: Path) -> Settings:
 
 
 def _open_clip_preprocessing(cfg: Mapping[str, Any], path: Path) -> Values:
-    preprocessing: Values = {f"image_{n}": list(cfg[n]) for n in ("mean", "std") if cfg.get(n)}
     mode = cfg.get("resize_mode")
     if mode not in (None, "squash"):
         raise ConfigError(
             f"{path}: resize_mode is {shown(mode)}; only 'squash', which all SigLIPs have, is supported: "
             "add a preprocessor_config.json"
         )
+    return _channels_and_filter(cfg, path)
+
+
+def _channels_and_filter(cfg: Mapping[str, Any], path: Path) -> Values:
+    preprocessing: Values = {f"image_{n}": list(cfg[n]) for n in ("mean", "std") if cfg.get(n)}
     if cfg.get("interpolation"):
         if cfg["interpolation"] not in _FILTERS:
             raise ConfigError(
