@@ -186,6 +186,8 @@ class ModelFiles:
             raise self._no_preprocessing()
         names = " ".join((self.name, self.location.name, weights_file, self._settings.names))
         settings = self._settings
+        if settings.problem:
+            raise ConfigError(settings.problem)
         values, notes, contradictions = infer_preprocessing(config.values, settings.preprocessing, names)
         return ConfigValues(config.file, values, tuple(notes), (*contradictions, *settings.contradictions))
 

@@ -32,6 +32,8 @@ class Settings(NamedTuple):
     """What the model and its parts are called, in one string"""
     contradictions: tuple[str, ...] = ()
     """What a file asks for and no SigLIP does, one line each"""
+    problem: str = ""
+    """Why the preprocessing cannot be done, if it cannot; no matter where another file has it"""
 
 
 def read_settings(folder: Path, read_json: Callable[[str], Values | None]) -> Settings:
@@ -46,7 +48,7 @@ def read_settings(folder: Path, read_json: Callable[[str], Values | None]) -> Se
     Raises
     ------
     ConfigError
-        If a file is damaged, or asks for a preprocessing that is none of SigLIP's.
+        If a file is damaged.
     """
     settings = Settings({"vision": {}, "text": {}}, {}, "")
     for file, read in ((OPEN_CLIP_FILE, _read_open_clip), (CONFIG_FILE, _read_config)):
@@ -66,6 +68,7 @@ def _over(new: Settings, old: Settings) -> Settings:
         {**old.preprocessing, **new.preprocessing},
         f"{old.names} {new.names}",
         old.contradictions + new.contradictions,
+        new.problem or old.problem,
     )
 
 
@@ -95,15 +98,14 @@ def _read_config(values: Mapping[str, Any], path: Path) -> Settings:
         cfg.get("hf_hub_id"),
         values.get("open_clip_model_name"),
     )
-    preprocessing = _channels_and_filter(cfg, path)
+    preprocessing, problem = _preprocessing(cfg, path)
     contradictions = ()
     if preprocessing and (cfg.get("crop_pct") or 1) != 1 and cfg.get("crop_mode") != "squash":
         contradictions = (
             f"crop_pct {shown(cfg['crop_pct'])}, and SigLIP takes the whole image, as is done here",
         )
-    return Settings(
-        {"vision": vision, "text": text}, preprocessing, " ".join(str(n) for n in names if n), contradictions
-    )
+    named = " ".join(str(name) for name in names if name)
+    return Settings({"vision": vision, "text": text}, preprocessing, named, contradictions, problem)
 
 
 def _read_open_clip(values: Mapping[str, Any], path: Path) -> Settings:
@@ -120,32 +122,23 @@ def _read_open_clip(values: Mapping[str, Any], path: Path) -> Settings:
     if (words.get("norm_kwargs") or {}).get("eps"):
         text["layer_norm_eps"] = words["norm_kwargs"]["eps"]
     names = (image.get("timm_model_name"), words.get("hf_tokenizer_name"))
-    return Settings(
-        {"vision": vision, "text": text},
-        _open_clip_preprocessing(values.get("preprocess_cfg") or {}, path),
-        " ".join(str(name) for name in names if name),
-    )
+    named = " ".join(str(name) for name in names if name)
+    preprocessing, problem = _preprocessing(values.get("preprocess_cfg") or {}, path)
+    return Settings({"vision": vision, "text": text}, preprocessing, named, (), problem)
 
 
-def _open_clip_preprocessing(cfg: Mapping[str, Any], path: Path) -> Values:
-    mode = cfg.get("resize_mode")
-    if mode not in (None, "squash"):
-        raise ConfigError(
-            f"{path}: resize_mode is {shown(mode)}; only 'squash', which all SigLIPs have, is supported: "
-            "add a preprocessor_config.json"
-        )
-    return _channels_and_filter(cfg, path)
-
-
-def _channels_and_filter(cfg: Mapping[str, Any], path: Path) -> Values:
+def _preprocessing(cfg: Mapping[str, Any], path: Path) -> tuple[Values, str]:
+    """What timm and open_clip say of it alike, and why it cannot be done, if it cannot."""
     preprocessing: Values = {f"image_{n}": list(cfg[n]) for n in ("mean", "std") if cfg.get(n)}
-    if cfg.get("interpolation"):
-        if cfg["interpolation"] not in _FILTERS:
-            raise ConfigError(
-                f"{path}: interpolation is {shown(cfg['interpolation'])}; supported are {', '.join(_FILTERS)}"
-            )
-        preprocessing["resample"] = _FILTERS[cfg["interpolation"]]
-    return preprocessing
+    problem = ""
+    mode, named = cfg.get("resize_mode"), cfg.get("interpolation")
+    if mode not in (None, "squash"):
+        problem = f"resize_mode is {shown(mode)}; only 'squash', which all SigLIPs have, is supported"
+    elif named and named not in _FILTERS:
+        problem = f"interpolation is {shown(named)}; supported are {', '.join(_FILTERS)}"
+    elif named:
+        preprocessing["resample"] = _FILTERS[named]
+    return preprocessing, f"{path}: {problem}: add a preprocessor_config.json" if problem else ""
 
 
 def _activation(name: Any, path: Path) -> str:
