@@ -54,8 +54,6 @@ class Backend(NamedTuple):
     it; operations go by the weights they get."""
     float32_layers: tuple[str, ...]
     """Names of what is to stay in float32 all the same, as that one knows it."""
-    keeps_weights: bool
-    """Whether prepared weights are the arrays they were prepared from, and not copies."""
     prepare_linear: Callable[..., Any]
     """(weight or several to be stacked, bias) -> prepared weights, once a model is loaded."""
     quantize_rows: Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -114,7 +112,6 @@ def numpy_backend(threads: int | None = None) -> Backend:
         threads=None,
         dtype="float32",
         float32_layers=(),
-        keeps_weights=True,
         prepare_linear=prepare_linear_reference,
         quantize_rows=quantize_rows_reference,
         prepare_quantized_linear=prepare_quantized_linear_reference,
@@ -152,7 +149,6 @@ def numba_backend(threads: int | None = None) -> Backend:
         threads=runtime.threads,
         dtype="float32",
         float32_layers=(),
-        keeps_weights=False,
         prepare_linear=partial(pack_linear, runtime),
         quantize_rows=partial(quantize_rows, runtime),
         prepare_quantized_linear=partial(pack_integers, runtime),

@@ -59,9 +59,7 @@ def warm_up(runtime: Runtime) -> Warmup:
         "activation": "relu",
     }
     encoder_layer(runtime, **quantized_encoder_layer_operands(draw, **layer))
-    weight = np.ones((2, 2), np.float32)
-    weight.flags.writeable = False  # as a weight is that lies in a mapped file
-    pack_linear(runtime, weight)
+    pack_linear(runtime, np.ones((2, 2), np.float32))
     statistics = [kernel.cache_statistics() for kernel in KERNELS]
     folders = [folder for kernel in KERNELS if (folder := kernel.cache_folder())]
     return Warmup(

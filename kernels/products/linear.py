@@ -44,7 +44,7 @@ from .quantized_linear import QuantizedWeights, quantized_linear, quantized_line
 
 
 class LinearWeights(NamedTuple):
-    """Weights as the reference uses them: untouched, so that they may stay memory-mapped."""
+    """Weights as the reference uses them: untouched."""
 
     weight: np.ndarray
     """(out_features, in_features)"""

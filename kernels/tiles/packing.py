@@ -85,8 +85,8 @@ def pack_linear(
     panels = aligned_empty(round_up(out_features, LANES) * round_up(in_features, 4))
     offset = 0
     for rows in parts:
-        # Weights are often a read-only view of a file. That is a type of its own to Numba, for which this
-        # one kernel is compiled too, rather than to copy every weight.
+        # A read-only array is a type of its own to Numba, for which this one kernel is compiled too, rather
+        # than to copy every weight.
         source = np.require(rows, np.float32, ["C"]).reshape(-1)
         panel_count = -(-len(rows) // tile.columns)
         runtime.run(pack_weight, source, panels[offset:], len(rows), in_features, tile.columns, panel_count)

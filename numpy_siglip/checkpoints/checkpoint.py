@@ -1,14 +1,12 @@
 """Checkpoints: tensors by name, straight from their files, without reading what is not asked for.
 
-Files are mapped into memory, so that a float32 tensor is a read-only view of its file and costs
-nothing until it is touched. float16, bfloat16 and quantised tensors are widened to float32 when they are
-asked for.
+A tensor is read when it is asked for, and is a copy from then on, whatever happens to its file
+(`weights_file`). float16, bfloat16 and quantised tensors are widened to float32.
 `checkpoint_files` finds the files and where each tensor lies in them.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from .npz_file import PackedMember, unpack_member
+from .weights_file import FileIdentity, opened, read_bytes, read_rows
 
 SCALE_SUFFIX = "_scale"
 """Behind the name of a quantised tensor: the scale of each of its rows."""
@@ -97,14 +96,17 @@ class Checkpoint(Mapping[str, TensorEntry]):
     source : Path
         What the user named, for messages.
     entries : dict of str to TensorEntry
+    identities : dict of Path to FileIdentity
+        What each of the files was known by when its header was read.
     """
 
-    def __init__(self, source: Path, entries: dict[str, TensorEntry]) -> None:
+    def __init__(
+        self, source: Path, entries: dict[str, TensorEntry], identities: Mapping[Path, FileIdentity]
+    ) -> None:
         self.source = source
         self._entries = entries
-        self._maps: dict[Path, mmap.mmap] = {}
-        self._identities: dict[Path, tuple[int, int] | None] = {}
-        self._unpacked: dict[str, bytes] = {}
+        self._identities = dict(identities)
+        self._unpacked: dict[str, bytearray] = {}
 
     def __getitem__(self, name: str) -> TensorEntry:
         return self._entries[name]
@@ -116,10 +118,11 @@ class Checkpoint(Mapping[str, TensorEntry]):
         return len(self._entries)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Checkpoint, (self.source, self._entries)  # who gets it maps the files anew
+        elsewhere = {file: identity.elsewhere() for file, identity in self._identities.items()}
+        return Checkpoint, (self.source, self._entries, elsewhere)
 
     def tensor(self, name: str) -> np.ndarray:
-        """The numbers of a tensor in float32; a read-only view of the file where it can be.
+        """The numbers of a tensor in float32.
 
         Those of a quantised tensor are multiplied with their scales.
 
@@ -127,13 +130,12 @@ class Checkpoint(Mapping[str, TensorEntry]):
         ------
         CheckpointError
             If there is no such tensor, its dtype is not a float of 16, 32 or 64 bits, or it is quantised and
-            its scales are missing or impossible.
+            its scales are missing or impossible; if the file was changed since it was opened.
         """
         stored = self.stored(name)
         if stored.dtype == np.int8:
             return stored * self.scales(name).reshape(-1, *[1] * (stored.ndim - 1))
-        # astype copies, and so aligns, whatever is not float32 at an aligned address already.
-        return np.require(stored.astype(np.float32, copy=False), requirements="A")
+        return stored.astype(np.float32, copy=False)
 
     def scales(self, name: str) -> np.ndarray:
         """The scale of each row of a quantised tensor.
@@ -174,26 +176,10 @@ class Checkpoint(Mapping[str, TensorEntry]):
         CheckpointError
             As `tensor`, and if the file was changed since it was opened.
         """
-        self.require_unchanged(self[name].file)
-        return self.stored(name)[indices].astype(np.float32, copy=False)
-
-    def require_unchanged(self, file: Path) -> None:
-        """Refuse a file that is not any more what was mapped; to read beyond its end would end the process.
-
-        Raises
-        ------
-        CheckpointError
-        """
-        mapped = self._identities.get(file)
-        if mapped is not None and _identity(file) != mapped:
-            raise CheckpointError(f"{file}: was changed or removed after it was opened; load the model again")
-
-    def release(self, name: str) -> None:
-        """Let the memory go that reading a tensor took; a view of it reads the file again when it is used."""
-        self.release_entry(self._entries[name])
+        return self.entry_rows(self._entries[name], indices).astype(np.float32, copy=False)
 
     def stored(self, name: str) -> np.ndarray:
-        """A view of a tensor in the file's own dtype and perhaps at an odd address."""
+        """A tensor in the file's own dtype."""
         if name not in self._entries:
             quantised = name.removesuffix(SCALE_SUFFIX)
             if quantised in self._entries:
@@ -207,38 +193,28 @@ class Checkpoint(Mapping[str, TensorEntry]):
     def stored_entry(self, entry: TensorEntry) -> np.ndarray:
         """Do as `stored` for a tensor or rows of one."""
         dtype = entry.numpy_dtype
-        packed_in = entry.packed_in
-        memory: Any = self._unpack(entry, packed_in) if packed_in else self._map(entry.file)
-        flat = np.frombuffer(memory, dtype, count=entry.num_elements, offset=entry.offset)
+        if entry.packed_in:
+            content = self._unpack(entry, entry.packed_in)
+            flat = np.frombuffer(content, dtype, count=entry.num_elements, offset=entry.offset)
+        else:
+            with opened(entry.file, self._identities.get(entry.file)) as stream:
+                size = entry.num_elements * dtype.itemsize
+                flat = read_bytes(entry.file, stream, entry.offset, size).view(dtype)
         return flat.reshape(entry.shape)
 
-    def release_entry(self, entry: TensorEntry) -> None:
-        """Do as `release` for a tensor or rows of one; what was unpacked stays for the other rows."""
-        if entry.packed_in or not hasattr(mmap, "MADV_DONTNEED"):  # else memory goes with the last view
-            return
-        first = -(-entry.offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = entry.offset + entry.num_bytes - first
-        if size >= mmap.PAGESIZE:
-            self._map(entry.file).madvise(mmap.MADV_DONTNEED, first, size)
+    def entry_rows(self, entry: TensorEntry, indices: np.ndarray) -> np.ndarray:
+        """Some rows of a tensor in the file's own dtype; see `rows`."""
+        if entry.packed_in:
+            return self.stored_entry(entry)[indices]
+        dtype = entry.numpy_dtype
+        row_bytes = dtype.itemsize * (entry.num_elements // entry.shape[0])
+        with opened(entry.file, self._identities.get(entry.file)) as stream:
+            rows = read_rows(entry.file, stream, entry.offset, row_bytes, indices)
+        return rows.view(dtype).reshape(*rows.shape[:-1], *entry.shape[1:])
 
-    def _map(self, file: Path) -> mmap.mmap:
-        if file not in self._maps:
-            with file.open("rb") as stream:
-                self._maps[file] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-            self._identities[file] = _identity(file)
-        return self._maps[file]
-
-    def _unpack(self, entry: TensorEntry, packed_in: PackedMember) -> bytes:
+    def _unpack(self, entry: TensorEntry, packed_in: PackedMember) -> bytearray:
         name = packed_in.info.filename
         if name not in self._unpacked:
-            self._unpacked[name] = unpack_member(entry.file, packed_in)
+            with opened(entry.file, self._identities.get(entry.file)):
+                self._unpacked[name] = unpack_member(entry.file, packed_in)
         return self._unpacked[name]
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    """By what a changed file is told: its length and its time."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

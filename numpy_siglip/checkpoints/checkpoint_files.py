@@ -19,6 +19,7 @@ from .file_names import INDEX_FILE, WEIGHTS_FILE
 from .int8_folder import INT8_WEIGHTS_FILE
 from .npz_file import npz_members
 from .pickled_weights import PICKLE_SUFFIXES, advice_on_pickle, pickles_in
+from .weights_file import FileIdentity, identity_of
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -52,14 +53,15 @@ def open_checkpoint(path: Path) -> Checkpoint:
     except OSError as cause:
         raise CheckpointError(f"{path}: cannot be read ({cause.strerror})") from cause
     if file.name.endswith(".index.json"):
-        return Checkpoint(path, _read_index(file))
+        return Checkpoint(path, *_read_index(file))
     if file.suffix in PICKLE_SUFFIXES:
         raise CheckpointError(advice_on_pickle(file))
     if file.suffix == ".npz":
-        return Checkpoint(path, _read_npz(file))
+        return Checkpoint(path, *_read_npz(file))
     if file.suffix != ".safetensors":
         raise CheckpointError(f"{file}: not a .safetensors or .npz file, nor a folder that holds one")
-    return Checkpoint(path, _read_header(file))
+    entries, identity = _read_header(file)
+    return Checkpoint(path, entries, {file: identity})
 
 
 def _weights_in_folder(folder: Path) -> Path:
@@ -84,33 +86,35 @@ def _weights_in_folder(folder: Path) -> Path:
     )
 
 
-def _read_index(index: Path) -> dict[str, TensorEntry]:
-    """Entries of all shards, checked against the index that names them."""
+def _read_index(index: Path) -> tuple[dict[str, TensorEntry], dict[Path, FileIdentity]]:
+    """Entries of all shards, checked against the index that names them, and what the files are known by."""
     weight_map = read_json(index, CheckpointError).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise CheckpointError(f"{index}: no weight_map that gives each tensor's file")
     entries: dict[str, TensorEntry] = {}
+    identities: dict[Path, FileIdentity] = {}
     for shard in sorted(set(weight_map.values())):
         if not shard or Path(shard).name != shard:
             raise CheckpointError(f"{index}: shard {shard!r} is not a plain file name")
         file = index.parent / shard
         if not os.path.lexists(file):
             raise CheckpointError(f"{file}: missing, though {index.name} lists it; fetch this shard too")
-        found = _read_header(file)
+        found, identities[file] = _read_header(file)
         for name in (name for name, home in weight_map.items() if home == shard):
             if name not in found:
                 raise CheckpointError(f"{file}: no tensor {name}, though {index.name} says it is there")
             entries[name] = found[name]
-    return entries
+    return entries, identities
 
 
-def _read_header(file: Path) -> dict[str, TensorEntry]:
+def _read_header(file: Path) -> tuple[dict[str, TensorEntry], FileIdentity]:
     from safetensors import SafetensorError, safe_open
 
     try:
         # Opened first, since Python says why a file cannot be.
         with file.open("rb") as stream, safe_open(file, framework="numpy"):
             # safe_open has checked that the header is sound and that the file is as long as it says
+            identity = identity_of(stream)
             length = int.from_bytes(stream.read(8), "little")
             header: dict[str, Any] = json.loads(stream.read(length))
     except OSError as cause:
@@ -120,7 +124,7 @@ def _read_header(file: Path) -> dict[str, TensorEntry]:
             f"{file}: not a whole safetensors file ({cause}); it may be truncated, fetch it again"
         ) from cause
     header.pop("__metadata__", None)
-    return {
+    entries = {
         name: TensorEntry(
             name,
             file,
@@ -131,12 +135,15 @@ def _read_header(file: Path) -> dict[str, TensorEntry]:
         )
         for name, info in header.items()
     }
+    return entries, identity
 
 
-def _read_npz(file: Path) -> dict[str, TensorEntry]:
-    return {
+def _read_npz(file: Path) -> tuple[dict[str, TensorEntry], dict[Path, FileIdentity]]:
+    members, identity = npz_members(file)
+    entries = {
         member.name: TensorEntry(
             member.name, file, member.dtype, member.shape, member.offset, member.num_bytes, member.packed_in
         )
-        for member in npz_members(file)
+        for member in members
     }
+    return entries, {file: identity}

@@ -3,9 +3,9 @@
 Such an archive is a zip file whose members are ``.npy`` files: a short header that says dtype, shape and
 memory order, and the raw numbers
 (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html). `numpy.savez` stores members as they
-are, so that their numbers can be mapped into memory like those of any other file. Members that were
-compressed, or whose numbers lie in Fortran order, are unpacked when they are asked for. Checksums are
-compared where a member is unpacked, and not where it is mapped; safetensors has none either.
+are, so that their numbers can be read like those of any other file. Members that were compressed, or whose
+numbers lie in Fortran order, are unpacked when they are asked for. Checksums are compared where a member is
+unpacked, and not where its numbers are read alone; safetensors has none either.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from ..errors import CheckpointError
+from .weights_file import FileIdentity, identity_of
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then lengths of name and of extra fields
 
@@ -47,8 +48,8 @@ class NpzMember(NamedTuple):
     """What to give to `unpack_member`; None if the numbers lie in the archive as they are"""
 
 
-def npz_members(file: Path) -> list[NpzMember]:
-    """List the arrays of an archive.
+def npz_members(file: Path) -> tuple[list[NpzMember], FileIdentity]:
+    """List the arrays of an archive, and say what the file is known by.
 
     Raises
     ------
@@ -60,14 +61,14 @@ def npz_members(file: Path) -> list[NpzMember]:
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "model.npz"
     >>> np.savez(file, t=np.ones(1, np.float32))
-    >>> member = npz_members(file)[0]
+    >>> (member,), _ = npz_members(file)
     >>> member.name, member.dtype, member.shape
     ('t', 'F32', (1,))
     """
     try:
         with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             size = stream.seek(0, 2)
-            return list(_members(file, stream, archive, size))
+            return list(_members(file, stream, archive, size)), identity_of(stream)
     except OSError as cause:
         raise CheckpointError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
     # NotImplementedError is what zipfile raises for a way of compression that it does not know.
@@ -77,7 +78,7 @@ def npz_members(file: Path) -> list[NpzMember]:
         ) from cause
 
 
-def unpack_member(file: Path, packed: PackedMember) -> bytes:
+def unpack_member(file: Path, packed: PackedMember) -> bytearray:
     r"""The numbers of one array in C order. The directory of the archive is not read again.
 
     Raises
@@ -90,8 +91,8 @@ def unpack_member(file: Path, packed: PackedMember) -> bytes:
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "model.npz"
     >>> np.savez_compressed(file, t=np.arange(3, dtype=np.uint8))
-    >>> unpack_member(file, npz_members(file)[0].packed_in)
-    b'\x00\x01\x02'
+    >>> unpack_member(file, npz_members(file)[0][0].packed_in)
+    bytearray(b'\x00\x01\x02')
     """
     try:
         with file.open("rb") as stream:
@@ -99,7 +100,7 @@ def unpack_member(file: Path, packed: PackedMember) -> bytes:
             with zipfile.ZipExtFile(stream, "r", packed.info) as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
                 member.read()  # to its end, where the checksum is compared
-                return array.tobytes()
+                return bytearray(array.tobytes())
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as cause:
         raise CheckpointError(
             f"{file}: {packed.info.filename} cannot be unpacked ({cause}); fetch the file again"

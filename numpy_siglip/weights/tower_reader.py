@@ -44,17 +44,9 @@ class TowerReader:
         """The tensors of an affine map as they are."""
         return LinearWeights(self.tensor(f"{name}{separator}weight"), self.tensor(f"{name}{separator}bias"))
 
-    def release(self, *weights: str) -> None:
-        """Let go of tensors of which the backend made copies; both at once would be twice the memory."""
-        if not self.ops.keeps_weights:
-            for name in weights:
-                self._checkpoint.release(self._names[name])
-
     def linear(self, name: str) -> Any:
         """An affine map, prepared."""
-        prepared = self.ops.prepare_linear(*self.raw(name))
-        self.release(f"{name}.weight")
-        return prepared
+        return self.ops.prepare_linear(*self.raw(name))
 
     def layer_norm(self, name: str) -> LayerNormWeights:
         """A layer norm."""
@@ -84,15 +76,12 @@ class TowerReader:
             parts = [self._quantized(f"{name}.weight") for name in names]
             weight, scale = (_stack(list(arrays)) for arrays in zip(*parts, strict=True))
             try:
-                prepared = self.ops.prepare_quantized_linear(weight, scale, bias)
+                return self.ops.prepare_quantized_linear(weight, scale, bias)
             except ValueError as cause:
                 raise CheckpointError(
                     f"{self._checkpoint.source}: tensor {names[0]}.weight: {cause}"
                 ) from None
-        else:
-            prepared = self.ops.prepare_linear([self.tensor(f"{name}.weight") for name in names], bias)
-        self.release(*(f"{name}.weight" for name in names))
-        return prepared
+        return self.ops.prepare_linear([self.tensor(f"{name}.weight") for name in names], bias)
 
     def _is_quantized(self, name: str) -> bool:
         """Whether a map is, or is to be."""

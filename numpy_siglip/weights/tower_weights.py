@@ -51,9 +51,6 @@ class Tensors(Protocol):
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32: (...) -> (..., columns)."""
 
-    def release(self, name: str) -> None:
-        """Let the memory go that reading a tensor took."""
-
 
 class TowerLayout(NamedTuple):
     """How a tower is told apart from what else a checkpoint holds."""

@@ -150,7 +150,6 @@ def load_vision_weights(checkpoint: Tensors, config: VisionConfig, ops: Backend)
     # of NaFlex is (D, P * P * C) already, in the order in which its image processor cuts patches.
     filters = read.tensor("embeddings.patch_embedding.weight").reshape(config.hidden_size, -1)
     patch_embedding = ops.prepare_linear(filters, read.tensor("embeddings.patch_embedding.bias"))
-    read.release("embeddings.patch_embedding.weight")
     return VisionWeights(
         patch_embedding=patch_embedding,
         position_embedding=read.tensor("embeddings.position_embedding.weight"),
@@ -168,7 +167,6 @@ def _pooling_head(read: TowerReader, config: VisionConfig) -> PoolingHeadWeights
         read.raw("head.attention.out_proj"),
         config.num_attention_heads,
     )
-    read.release("head.attention.in_proj_weight", "head.attention.out_proj.weight")
     return PoolingHeadWeights(
         attention=attention,
         layernorm=read.layer_norm("head.layernorm"),

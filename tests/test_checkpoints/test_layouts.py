@@ -42,7 +42,6 @@ def _assert_same_tensors(location, state):
         assert tensors[name].shape == expected.shape, name
         np.testing.assert_array_equal(tensors.tensor(name), expected, err_msg=name)
         assert tensors.tensor(name).flags.c_contiguous
-        tensors.release(name)
         if expected.ndim == 2:
             np.testing.assert_array_equal(tensors.rows(name, np.array([[1, 0]])), expected[[[1, 0]]])
 

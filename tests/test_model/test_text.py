@@ -275,7 +275,6 @@ def test_seeds_differ_between_towers():
 
 
 def test_a_file_that_is_changed_while_it_is_in_use_is_told(pair_folder, tmp_path):
-    """To read beyond the end of a mapped file would end the process."""
     file = Path(shutil.copy(pair_folder / "model.safetensors", tmp_path))
     shutil.copy(pair_folder / "config.json", tmp_path)
     model = SiglipTextModel.from_pretrained(tmp_path)

@@ -76,7 +76,7 @@ class LayoutView(Mapping[str, TensorEntry]):
         return len(self._entries)
 
     def tensor(self, name: str) -> np.ndarray:
-        """The numbers of a tensor in float32, in C order; a view of the file where it can be.
+        """The numbers of a tensor in float32, in C order.
 
         Raises
         ------
@@ -105,14 +105,10 @@ class LayoutView(Mapping[str, TensorEntry]):
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32; see `Checkpoint.rows`."""
-        for piece in self._recipes[name].pieces:
-            self._checkpoint.require_unchanged(piece.entry.file)
+        pieces = self._recipes[name].pieces
+        if len(pieces) == 1 and pieces[0].turn == AS_STORED:
+            return self._checkpoint.entry_rows(pieces[0].entry, indices).astype(np.float32, copy=False)
         return self.stored(name)[indices].astype(np.float32, copy=False)
-
-    def release(self, name: str) -> None:
-        """Let the memory go that reading a tensor took."""
-        for piece in self._recipes[name].pieces:
-            self._checkpoint.release_entry(piece.entry)
 
 
 def _presented(source: Path, recipe: Recipe) -> TensorEntry:
