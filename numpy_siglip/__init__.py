@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .errors import CheckpointError, ConfigError, ImageError, SiglipError, TextError
     from .model.classification import SiglipForImageClassification
     from .model.naflex import Siglip2VisionModel
+    from .model.naflex_classification import Siglip2ForImageClassification
     from .model.naflex_model import Siglip2Model, Siglip2TextModel
     from .model.siglip import SiglipModel
     from .model.text import SiglipTextModel
@@ -42,6 +43,7 @@ _HOMES = {
     "ImageError": "errors",
     "PUBLISHED_CHECKPOINTS": "tools.published",
     "Siglip2Config": "config.naflex_configuration",
+    "Siglip2ForImageClassification": "model.naflex_classification",
     "Siglip2ImageProcessor": "preprocessing.naflex_processing",
     "Siglip2Model": "model.naflex_model",
     "Siglip2Processor": "preprocessing.processor",
@@ -78,6 +80,7 @@ __all__ = [
     "Embedder",
     "ImageError",
     "Siglip2Config",
+    "Siglip2ForImageClassification",
     "Siglip2ImageProcessor",
     "Siglip2Model",
     "Siglip2Processor",

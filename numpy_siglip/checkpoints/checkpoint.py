@@ -21,6 +21,9 @@ from .weights_file import FileIdentity, opened, read_bytes, read_rows
 SCALE_SUFFIX = "_scale"
 """Behind the name of a quantised tensor: the scale of each of its rows."""
 
+LOGIT_SCALE, LOGIT_BIAS = "logit_scale", "logit_bias"
+"""The two numbers that turn cosines into logits, which belong to no tower."""
+
 
 @dataclass(frozen=True)
 class TensorEntry:

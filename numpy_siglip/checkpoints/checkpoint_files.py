@@ -20,6 +20,7 @@ from .int8_folder import INT8_WEIGHTS_FILE
 from .npz_file import npz_members
 from .pickled_weights import PICKLE_SUFFIXES, advice_on_pickle, pickles_in
 from .weights_file import FileIdentity, identity_of
+from .wrapper_names import without_wrappers
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -52,16 +53,22 @@ def open_checkpoint(path: Path) -> Checkpoint:
         file = _weights_in_folder(path) if path.is_dir() else path
     except OSError as cause:
         raise CheckpointError(f"{path}: cannot be read ({cause.strerror})") from cause
+    entries, identities = _read_headers(file)
+    return Checkpoint(path, without_wrappers(entries), identities)
+
+
+def _read_headers(file: Path) -> tuple[dict[str, TensorEntry], dict[Path, FileIdentity]]:
+    """Every tensor of a model, and what its files are known by."""
     if file.name.endswith(".index.json"):
-        return Checkpoint(path, *_read_index(file))
+        return _read_index(file)
     if file.suffix in PICKLE_SUFFIXES:
         raise CheckpointError(advice_on_pickle(file))
     if file.suffix == ".npz":
-        return Checkpoint(path, *_read_npz(file))
+        return _read_npz(file)
     if file.suffix != ".safetensors":
         raise CheckpointError(f"{file}: not a .safetensors or .npz file, nor a folder that holds one")
     entries, identity = _read_header(file)
-    return Checkpoint(path, entries, {file: identity})
+    return entries, {file: identity}
 
 
 def _weights_in_folder(folder: Path) -> Path:

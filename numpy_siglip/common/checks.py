@@ -44,6 +44,24 @@ def check_integer(name: str, value: Any, *, largest: int) -> int:
     return int(value)
 
 
+def check_count(name: str, value: Any, *, largest: int) -> int:
+    """A whole number from 0 to ``largest`` as Python's int.
+
+    Raises
+    ------
+    ConfigError
+        For anything else; the message begins with ``name``.
+
+    Examples
+    --------
+    >>> check_count("num_labels", 0, largest=100)
+    0
+    """
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) == 0:
+        return 0
+    return check_integer(name, value, largest=largest)
+
+
 def is_finite(value: Any) -> bool:
     """Whether a value is a number, and one that float32 can hold.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..common.checks import check_mapping, shown
+from ..common.checks import check_count, check_mapping, shown
 from ..errors import ConfigError
 from .config_section import (
     FULL_MODEL_TYPE,
@@ -16,6 +16,8 @@ from .config_section import (
 )
 from .text_configuration import SiglipTextConfig
 from .vision_configuration import SiglipVisionConfig
+
+_MOST_LABELS = 2**20
 
 __all__ = ["FULL_MODEL_TYPE", "SiglipConfig", "SiglipTextConfig", "SiglipVisionConfig"]
 
@@ -87,7 +89,20 @@ class SiglipConfig(ReadableConfig):
         fields: dict[str, Any] = {name: values.get(name) for name in cls._parts()}
         if values.get("id2label") is not None:
             fields["id2label"] = values["id2label"]
+        elif values.get("num_labels") is not None:
+            count = check_count("num_labels", values["num_labels"], largest=_MOST_LABELS)
+            fields["id2label"] = {number: f"LABEL_{number}" for number in range(count)}
         return cls(**fields)
+
+    @property
+    def num_labels(self) -> int:
+        """How many classes a classifier tells apart."""
+        return len(self.id2label)
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """The number of each class."""
+        return {label: number for number, label in self.id2label.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, and the model type that transformers gives them."""

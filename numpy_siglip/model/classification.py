@@ -11,7 +11,7 @@ from ..errors import CheckpointError
 from ..kernels.backend import Backend
 from ..outputs import ImageClassifierOutput
 from ..weights.tower_reader import TowerReader
-from ..weights.tower_weights import Tensors
+from ..weights.tower_weights import Tensors, find_beside_towers
 from .pretrained import PretrainedModel
 from .vision import SiglipVisionModel
 
@@ -45,10 +45,9 @@ class SiglipForImageClassification(PretrainedModel):
     """
 
     config_class: ClassVar[type[SiglipConfig]] = SiglipConfig
+    vision_class: ClassVar[Any] = SiglipVisionModel
 
-    def __init__(
-        self, config: SiglipConfig, vision_model: SiglipVisionModel, classifier: Any, ops: Backend
-    ) -> None:
+    def __init__(self, config: SiglipConfig, vision_model: Any, classifier: Any, ops: Backend) -> None:
         self.config = config
         self.vision_model = vision_model
         self._classifier = classifier
@@ -57,8 +56,8 @@ class SiglipForImageClassification(PretrainedModel):
     @classmethod
     def from_checkpoint(cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Self:
         """Build the classifier from an open checkpoint; see `from_pretrained`."""
-        classifier = _read_classifier(checkpoint, config, ops)
-        vision = SiglipVisionModel.from_checkpoint(checkpoint, config.vision_config, ops)
+        classifier = _read_classifier(cls.__name__, checkpoint, config, ops)
+        vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
         return cls(config, vision, classifier, ops)
 
     def __call__(
@@ -93,26 +92,33 @@ class SiglipForImageClassification(PretrainedModel):
             interpolate_pos_encoding=interpolate_pos_encoding,
         )
         mean = self.ops.mean_pooling(output.last_hidden_state)  # (B, T, D) -> (B, D)
-        logits = mean if self._classifier is None else self.ops.linear(mean, self._classifier)
-        return ImageClassifierOutput(logits, output.hidden_states, output.attentions)
+        return ImageClassifierOutput(self._logits(mean), output.hidden_states, output.attentions)
+
+    def _logits(self, mean: np.ndarray) -> np.ndarray:
+        """Of each class: (batch, hidden_size) -> (batch, num_labels)."""
+        return mean if self._classifier is None else self.ops.linear(mean, self._classifier)
 
 
-def _read_classifier(checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Any:
+def _read_classifier(model_class: str, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Any:
     if not config.id2label:
         return None
     shapes = {
         _WEIGHT: (len(config.id2label), config.vision_config.hidden_size),
         _BIAS: (len(config.id2label),),
     }
+    whole_model = model_class.replace("ForImageClassification", "Model")
+    names = {name: find_beside_towers(checkpoint, name) for name in shapes}
     for name, shape in shapes.items():
-        if name not in checkpoint:
+        stored = names[name]
+        if stored is None:
             raise CheckpointError(
-                f"{checkpoint.source}: tensor {name} is missing, so this is no SiglipForImageClassification; "
-                "to tell classes by their names use SiglipModel or Embedder.classify"
+                f"{checkpoint.source}: tensor {name} is missing, so this is no {model_class}; to tell "
+                f"classes by their names use {whole_model} or Embedder.classify"
             )
-        if checkpoint[name].shape != shape:
+        if checkpoint[stored].shape != shape:
             raise CheckpointError(
-                f"{checkpoint.source}: tensor {name} has shape {checkpoint[name].shape}, but the id2label of "
-                f"config.json asks for {shape}; they describe different models"
+                f"{checkpoint.source}: tensor {stored} has shape {checkpoint[stored].shape}, but the "
+                f"id2label of config.json asks for {shape}; they describe different models"
             )
-    return TowerReader(checkpoint, {name: name for name in shapes}, ops).linear("classifier")
+    found = {name: stored for name, stored in names.items() if stored is not None}
+    return TowerReader(checkpoint, found, ops).linear("classifier")

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checkpoints.checkpoint import LOGIT_BIAS, LOGIT_SCALE
 from ..errors import CheckpointError, ConfigError
 from ..kernels.backend import Backend
 from ..weights.text_weights import TEXT_LAYOUT
-from ..weights.tower_weights import Tensors, find_scalar
+from ..weights.tower_weights import Tensors, read_scalar
 
 _LARGEST_SCALE = 88.0  # e^88 is nearly the largest float32; published models have about 4.7
 
@@ -47,7 +48,7 @@ class Comparison(NamedTuple):
         CheckpointError
             If one is missing or impossible.
         """
-        scale, bias = find_scalar(checkpoint, "logit_scale"), find_scalar(checkpoint, "logit_bias")
+        scale, bias = read_scalar(checkpoint, LOGIT_SCALE), read_scalar(checkpoint, LOGIT_BIAS)
         if not (abs(scale) <= _LARGEST_SCALE and math.isfinite(bias)):
             raise CheckpointError(
                 f"{checkpoint.source}: logit_scale is {scale} and logit_bias {bias}; both must be finite, "
@@ -119,5 +120,5 @@ def holds_both_towers(checkpoint: Tensors) -> bool:
     >>> holds_both_towers(open_model(model_folder).tensors)
     True
     """
-    endings = (TEXT_LAYOUT.mark, "logit_scale", "logit_bias")
+    endings = (TEXT_LAYOUT.mark, LOGIT_SCALE)
     return all(any(name.endswith(ending) for name in checkpoint) for ending in endings)

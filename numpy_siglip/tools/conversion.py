@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..checkpoints.checkpoint import TensorEntry
+from ..checkpoints.checkpoint import LOGIT_BIAS, LOGIT_SCALE, TensorEntry
 from ..checkpoints.description.model_files import ConfigValues, ModelFiles, open_model
 from ..checkpoints.file_names import (
     CONFIG_FILE,
@@ -29,7 +29,7 @@ from ..config.naflex_configuration import Siglip2Config, Siglip2VisionConfig
 from ..errors import CheckpointError, ConfigError
 from ..model.comparison import holds_both_towers
 from ..weights.text_weights import find_text_tensors
-from ..weights.tower_weights import Tensors, find_scalar
+from ..weights.tower_weights import Tensors, find_beside_towers, find_scalar
 from ..weights.vision_weights import find_vision_tensors
 
 _KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
@@ -38,7 +38,7 @@ _KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
     NAFLEX_MODEL_TYPE: (Siglip2Config, "Siglip2Model"),
     Siglip2VisionConfig.model_type: (Siglip2VisionConfig, "Siglip2VisionModel"),
 }
-_SCALARS = {"logit_scale", "logit_bias"}
+_SCALARS = (LOGIT_SCALE, LOGIT_BIAS)
 _COPIED = (
     PREPROCESSOR_FILE,
     PROCESSOR_FILE,
@@ -123,12 +123,17 @@ class Source(NamedTuple):
         """Of each tensor by the name that is written; what is wider than float32 becomes float32."""
         tensors = self.files.tensors
         entries = {ours: _narrowed(tensors[stored]) for ours, stored in self.names.items()}
-        for name in _SCALARS & entries.keys():
-            entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
+        for name in _SCALARS:
+            if name in entries:
+                entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
+            elif LOGIT_SCALE in entries:
+                entries[name] = replace(entries[LOGIT_SCALE], name="(not stored)")
         return entries
 
     def read(self, name: str) -> np.ndarray:
-        """The numbers of a tensor as they are stored."""
+        """The numbers of a tensor as they are stored; 0 for a bias that is not."""
+        if name not in self.names:
+            return np.zeros(1, np.float32)
         return self.files.tensors.stored(self.names[name])
 
 
@@ -244,17 +249,16 @@ def _names(tensors: Tensors, config: Any) -> dict[str, str]:
     """From the names that are written to those of the source."""
     if not hasattr(config, "vision_config"):
         return find_vision_tensors(tensors, config)
-    if "classifier.weight" in tensors and not holds_both_towers(tensors):
+    if find_beside_towers(tensors, "classifier.weight") and not holds_both_towers(tensors):
         raise CheckpointError(
             f"{tensors.source}: holds a classifier and no text tower, which is not written: transformers "
             'opens it as it is, with SiglipForImageClassification; dtype="int8" quantises it as it is loaded'
         )
-    for name in _SCALARS:
-        find_scalar(tensors, name)
+    scalars = {name: find_scalar(tensors, name) for name in _SCALARS}
     vision = find_vision_tensors(tensors, config.vision_config)
     text = find_text_tensors(tensors, config.text_config)
     return {
-        **{name: name for name in sorted(_SCALARS)},
+        **{name: stored for name, stored in scalars.items() if stored is not None},
         **{f"vision_model.{ours}": stored for ours, stored in vision.items()},
         **{f"text_model.{ours}": stored for ours, stored in text.items()},
     }

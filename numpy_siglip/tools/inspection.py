@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.checkpoint import LOGIT_BIAS, LOGIT_SCALE
 from ..checkpoints.description.model_files import ModelFiles
-from ..config.kinds import AnyTextConfig
-from ..config.naflex_configuration import VisionConfig
+from ..config.configuration import SiglipConfig
+from ..config.kinds import AnyTextConfig, AnyVisionConfig
+from ..config.naflex_configuration import Siglip2Config, Siglip2VisionConfig, VisionConfig
 from ..embedding.vision_kinds import open_vision_model
 from ..errors import ConfigError
 from ..kernels.cost import FLOAT32_BYTES
 from ..model.comparison import holds_both_towers
 from ..weights.text_weights import count_text_parameters, find_text_tensors
-from ..weights.tower_weights import Tensors
+from ..weights.tower_weights import Tensors, find_beside_towers
 from ..weights.vision_weights import count_vision_parameters, find_vision_tensors
 from .vision_cost import total_cost, vision_costs
 
 Report = dict[str, Any]
 
 
-_BESIDE_TOWERS = ("logit_scale", "logit_bias", "classifier.weight", "classifier.bias")
+_CLASSIFIER = "classifier.weight"
+_BESIDE_TOWERS = (LOGIT_SCALE, LOGIT_BIAS, _CLASSIFIER, "classifier.bias")
 
 
 def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None) -> Report:
@@ -36,7 +40,8 @@ def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None
     Returns
     -------
     dict
-        ``layout`` of the tensors; what is ``inferred`` of configuration and preprocessing, since no
+        ``model_class``, as transformers calls it, and the ``labels`` of a classifier; ``layout`` of the
+        tensors; what is ``inferred`` of configuration and preprocessing, since no
         file says it; ``problems`` with the preprocessing, because of which images could not be embedded;
         ``config``; ``tokens``; ``parameters``; ``weight_bytes`` in float32; ``activation_bytes``, the largest
         set of arrays one image needs at a time in float32; ``flops`` and ``bytes`` of one image, in all and
@@ -68,12 +73,15 @@ def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None
         contradictions += files.preprocessing.contradictions
     except ConfigError as error:  # which is no reason to tell nothing of the rest
         problems.append(str(error))
+    model_class, labels = _kind_of(files)
     costs = vision_costs(config)
     total = total_cost(costs)
     return {
         "source": str(files),
+        "model_class": model_class,
+        "labels": labels,
         "layout": files.layout,
-        "inferred": list(files.config.inferred) + preprocessing,
+        "inferred": [*files.config.inferred, *files.inferred_of_tensors, *preprocessing],
         "contradictions": contradictions,
         "problems": problems,
         "config": config.to_dict(),
@@ -86,8 +94,25 @@ def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None
         "operations": {name: {"flops": cost.flops, "bytes": cost.bytes} for name, cost in costs.items()},
         "tensors": _places(checkpoint, names),
         "text": _inspect_text(files) if holds_both_towers(checkpoint) else None,
-        "other_tensors": _places(checkpoint, {name: name for name in checkpoint if name in _BESIDE_TOWERS}),
+        "other_tensors": _places(checkpoint, dict(_beside_towers(checkpoint))),
     }
+
+
+def _beside_towers(checkpoint: Tensors) -> Iterator[tuple[str, str]]:
+    for name in _BESIDE_TOWERS:
+        stored = find_beside_towers(checkpoint, name)
+        if stored:
+            yield name, stored
+
+
+def _kind_of(files: ModelFiles) -> tuple[str, list[str]]:
+    """The class of transformers that the tensors belong to, and the labels of a classifier."""
+    naflex = isinstance(AnyVisionConfig.from_pretrained(files), Siglip2VisionConfig)
+    family = "Siglip2" if naflex else "Siglip"
+    if find_beside_towers(files.tensors, _CLASSIFIER):
+        config = (Siglip2Config if naflex else SiglipConfig).from_pretrained(files)
+        return f"{family}ForImageClassification", [str(label) for label in config.id2label.values()]
+    return f"{family}Model" if holds_both_towers(files.tensors) else f"{family}VisionModel", []
 
 
 def _inspect_text(files: ModelFiles) -> Report:
@@ -125,7 +150,10 @@ def _activation_bytes(config: VisionConfig) -> int:
 
 def format_report(report: Report) -> str:
     """Lay a report out for reading in a terminal."""
-    lines = [f"{report['source']}", f"in the layout of {report['layout']}", "", "configuration"]
+    lines = [f"{report['source']}", f"{report['model_class']} in the layout of {report['layout']}"]
+    if report["labels"]:
+        lines.append(f"classifies images into {len(report['labels'])}: {', '.join(report['labels'])}")
+    lines += ["", "configuration"]
     lines += [f"  {name:<22}{value}" for name, value in report["config"].items()]
     if report["inferred"]:
         lines += ["", "inferred, since no file says it", *(f"  {line}" for line in report["inferred"])]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..checkpoints.checkpoint import SCALE_SUFFIX, TensorEntry
+from ..checkpoints.checkpoint import LOGIT_BIAS, SCALE_SUFFIX, TensorEntry
 from ..checkpoints.layouts.recognition import LAYOUTS
 from ..common.checks import shown
 from ..errors import CheckpointError, ConfigError
@@ -222,26 +222,58 @@ def require_layers(layers: Iterable[str], names: Iterable[str]) -> None:
             )
 
 
-def find_scalar(checkpoint: Tensors, name: str) -> float:
-    """The one number of a tensor that belongs to no tower.
+def find_beside_towers(checkpoint: Tensors, name: str) -> str | None:
+    """The stored name of a tensor that belongs to no tower, whatever its prefix; None if there is none.
 
     Raises
     ------
     CheckpointError
-        If it is missing, there are several of that name, or it holds more than one number.
+        If there are several of that name.
     """
     found = [stored for stored in checkpoint if stored == name or stored.endswith("." + name)]
-    if len(found) != 1:
-        what = f"more than one {name} ({', '.join(found)})" if found else f"tensor {name} is missing"
+    if len(found) > 1:
+        raise CheckpointError(f"{checkpoint.source}: more than one {name} ({', '.join(found)})")
+    return str(found[0]) if found else None
+
+
+def find_scalar(checkpoint: Tensors, name: str) -> str | None:
+    """The stored name of one of the numbers that every whole model has, `LOGIT_SCALE` or `LOGIT_BIAS`.
+
+    Returns
+    -------
+    str or None
+        None for a bias that the checkpoint leaves out, as one does that was trained with the loss of CLIP: it
+        is 0.
+
+    Raises
+    ------
+    CheckpointError
+        If the scale is missing, there are several of that name, or a tensor holds more than one number.
+    """
+    found = find_beside_towers(checkpoint, name)
+    if found is None:
+        if name == LOGIT_BIAS:
+            return None
         raise CheckpointError(
-            f"{checkpoint.source}: {what}; a checkpoint of SiglipModel has it, that of a tower alone has not"
+            f"{checkpoint.source}: tensor {name} is missing; a checkpoint of SiglipModel has it, that of a "
+            "tower alone has not"
         )
-    shape = checkpoint[found[0]].shape
+    shape = checkpoint[found].shape
     if shape not in ((), (1,)):
-        raise CheckpointError(
-            f"{checkpoint.source}: tensor {found[0]} has shape {shape}; it must be one number"
-        )
-    return float(checkpoint.tensor(found[0]).reshape(()))
+        raise CheckpointError(f"{checkpoint.source}: tensor {found} has shape {shape}; it must be one number")
+    return found
+
+
+def read_scalar(checkpoint: Tensors, name: str) -> float:
+    """One of these numbers.
+
+    Raises
+    ------
+    CheckpointError
+        As `find_scalar`.
+    """
+    found = find_scalar(checkpoint, name)
+    return 0.0 if found is None else float(checkpoint.tensor(found).reshape(()))
 
 
 def _find_prefix(checkpoint: Tensors, layout: TowerLayout) -> str:

@@ -133,6 +133,25 @@ def transformers_classifier(seed: int = 0, labels: tuple[str, ...] = (), **visio
     return model.eval()
 
 
+def transformers_naflex_classifier(seed: int = 0, labels: tuple[str, ...] = (), **vision_config: Any) -> Any:
+    """transformers' Siglip2ForImageClassification of these classes, with realistic weights."""
+    import torch
+    from transformers import Siglip2Config, Siglip2ForImageClassification
+
+    config = Siglip2Config(
+        vision_config=vision_config,
+        text_config=TOY_TEXT,
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+    model = Siglip2ForImageClassification._from_config(config, attn_implementation="eager")
+    _fill(model.vision_model, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.classifier.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    return model.eval()
+
+
 def transformers_naflex_model(seed: int = 0, **config: Any) -> Any:
     """transformers' Siglip2VisionModel of this configuration, in eager attention, with realistic weights."""
     from transformers import Siglip2VisionConfig, Siglip2VisionModel

@@ -9,10 +9,22 @@ import numpy as np
 import pytest
 import torch
 from helpers.assert_close import assert_close
-from helpers.toy_models import TOY, transformers_classifier
+from helpers.toy_models import (
+    NAFLEX_TOY,
+    TOY,
+    transformers_classifier,
+    transformers_naflex_classifier,
+)
 from safetensors.numpy import load_file, save_file
 
-from numpy_siglip import CheckpointError, ConfigError, SiglipConfig, SiglipForImageClassification
+from numpy_siglip import (
+    CheckpointError,
+    ConfigError,
+    Siglip2ForImageClassification,
+    Siglip2ImageProcessor,
+    SiglipConfig,
+    SiglipForImageClassification,
+)
 
 LABELS = ("cat", "dog", "bicycle")
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (3, 3, 44, 44)).astype(np.float32)
@@ -90,3 +102,45 @@ def test_what_is_no_classifier_is_told(pair_folder, classifier_folder, tmp_path)
 def test_impossible_names_of_classes(labels):
     with pytest.raises(ConfigError, match=r"^id2label"):
         SiglipConfig(id2label=labels)
+
+
+# ----------------------------------------------------------------------------------------------- NaFlex
+
+
+@pytest.fixture(scope="module")
+def naflex_classifier():
+    return transformers_naflex_classifier(labels=LABELS, **NAFLEX_TOY)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_naflex_logits_equal_transformers(backend, naflex_classifier, naflex_folder, photos, tmp_path):
+    naflex_classifier.save_pretrained(tmp_path)
+    processor = Siglip2ImageProcessor.from_pretrained(naflex_folder)
+    images = [np.zeros((50, 20, 3), np.uint8), *photos[:2]]  # of different numbers of patches
+    inputs = processor(images)
+    model = Siglip2ForImageClassification.from_pretrained(tmp_path, backend=backend)
+    with torch.no_grad():
+        theirs = naflex_classifier(**{name: torch.from_numpy(value) for name, value in inputs.items()})
+    assert_close(model(**inputs).logits, theirs.logits.numpy(), relative=1e-5)
+    alone = np.concatenate([model(**processor(image)).logits for image in images])
+    if backend == "numba":
+        assert alone.tobytes() == model(**inputs).logits.tobytes()
+
+
+def test_the_number_of_labels_alone_will_do(classifier_folder, tmp_path):
+    folder = shutil.copytree(classifier_folder, tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    del config["id2label"]
+    del config["label2id"]
+    (folder / "config.json").write_text(json.dumps({**config, "num_labels": 3}))
+    model = SiglipForImageClassification.from_pretrained(folder)
+    assert model.config.num_labels == 3
+    assert model.config.label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
+    expected = SiglipForImageClassification.from_pretrained(classifier_folder)(PIXELS).logits
+    np.testing.assert_array_equal(model(PIXELS).logits, expected)
+
+
+@pytest.mark.parametrize("count", [-1, 2.5, "3", True, 10**30])
+def test_a_number_of_labels_that_cannot_be(count):
+    with pytest.raises(ConfigError, match="num_labels is"):
+        SiglipConfig.from_dict({"model_type": "siglip", "num_labels": count})

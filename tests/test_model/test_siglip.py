@@ -27,6 +27,10 @@ from numpy_siglip import (
     SiglipVisionModel,
     TextError,
 )
+from numpy_siglip.checkpoints.description.model_files import open_model
+from numpy_siglip.commands.command_line import main
+from numpy_siglip.tools.conversion import convert_model
+from numpy_siglip.tools.inspection import inspect_model
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.uniform(-1, 1, (3, 3, 44, 44)).astype(np.float32)
@@ -137,7 +141,6 @@ def test_damaged_scalars_are_named(pair_folder, tmp_path):
             SiglipModel.from_pretrained(tmp_path)
 
     load({"logit_scale": None}, "tensor logit_scale is missing")
-    load({"logit_bias": None}, "tensor logit_bias is missing")
     load({"logit_bias": np.ones(2, np.float32)}, r"logit_bias has shape \(2,\)")
     load({"model.logit_bias": np.ones(1, np.float32)}, "more than one logit_bias")
     load({"logit_scale": np.full(1, np.nan, np.float32)}, "logit_scale is nan")
@@ -145,6 +148,29 @@ def test_damaged_scalars_are_named(pair_folder, tmp_path):
     load({"logit_bias": np.full(1, np.inf, np.float32)}, "logit_bias inf")
     save_file(tensors | {"logit_scale": np.array(2, np.float32)}, tmp_path / "model.safetensors")
     assert SiglipModel.from_pretrained(tmp_path).comparison.logit_scale == 2.0
+
+
+def test_without_a_bias_it_is_0_and_that_is_told(pair_folder, photos, tmp_path, capfd):
+    """As in a model that was trained further with the loss of CLIP."""
+    folder = shutil.copytree(pair_folder, tmp_path / "m")
+    tensors = load_file(folder / "model.safetensors")
+    zero = {**tensors, "logit_bias": np.zeros(1, np.float32)}
+    del tensors["logit_bias"]
+    save_file(tensors, folder / "model.safetensors")
+    assert SiglipModel.from_pretrained(folder).comparison.logit_bias == 0
+    line = "logit_bias 0, as in a model that was trained with the loss of CLIP"
+    assert open_model(folder).inferred == (line,)
+    assert inspect_model(folder)["inferred"] == [line]
+    assert convert_model(folder, tmp_path / "converted").inferred == (line,)
+    written = load_file(tmp_path / "converted" / "model.safetensors")
+    assert written.keys() == zero.keys()
+    for name, tensor in zero.items():
+        np.testing.assert_array_equal(written[name], tensor, err_msg=name)
+    assert main(["quantize", str(folder), "--output", str(tmp_path / "int8"), "--no-balance"]) == 0
+    assert SiglipModel.from_pretrained(tmp_path / "int8").comparison.logit_bias == 0
+    arguments = ["classify", str(photos[0]), "--model", str(folder), "--labels", "a cat, a dog"]
+    assert main(arguments) == 0
+    assert capfd.readouterr().err.count(f"numpy-siglip: inferred, since no file says it: {line}\n") == 2
 
 
 def test_a_tower_alone_is_no_whole_model(toy_folder):

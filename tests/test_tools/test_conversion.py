@@ -156,10 +156,10 @@ def test_nothing_is_left_of_a_conversion_that_fails(state, tmp_path):
     assert not list((tmp_path / "out").glob("*"))
 
 
-def test_a_whole_model_needs_scale_and_bias(state, tmp_path):
+def test_a_whole_model_needs_a_scale(state, tmp_path):
     source = tmp_path / "m.npz"
-    save_npz(source, {name: value for name, value in flax_tensors(state, 3, 2).items() if name != "b"})
-    with pytest.raises(CheckpointError, match=r"m\.npz: tensor logit_bias is missing"):
+    save_npz(source, {name: value for name, value in flax_tensors(state, 3, 2).items() if name != "t"})
+    with pytest.raises(CheckpointError, match=r"m\.npz: tensor logit_scale is missing"):
         convert_model(source, tmp_path / "out")
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ...common.json_file import read_json_if_there
 from ...errors import CheckpointError, ConfigError
-from ..checkpoint import Checkpoint
+from ..checkpoint import LOGIT_BIAS, LOGIT_SCALE, Checkpoint
 from ..checkpoint_files import open_checkpoint
 from ..file_names import CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE
 from ..hub import locate_model
@@ -194,7 +194,15 @@ class ModelFiles:
     @property
     def inferred(self) -> tuple[str, ...]:
         """What in configuration and preprocessing stands in no file, one line each."""
-        return (*self.config.inferred, *self.preprocessing.inferred)
+        return (*self.config.inferred, *self.inferred_of_tensors, *self.preprocessing.inferred)
+
+    @property
+    def inferred_of_tensors(self) -> tuple[str, ...]:
+        """What none of the tensors says, one line each."""
+        last_parts = {name.rpartition(".")[2] for name in self.tensors}
+        if LOGIT_SCALE not in last_parts or LOGIT_BIAS in last_parts:
+            return ()
+        return (f"{LOGIT_BIAS} 0, as in a model that was trained with the loss of CLIP",)
 
     @property
     def contradictions(self) -> tuple[str, ...]:
