@@ -54,6 +54,21 @@ class ConfigError(SiglipError):
     """
 
 
+class UnknownOptionError(ConfigError, TypeError):
+    """A call names an option that there is not; the message gives the near ones.
+
+    It is a `ConfigError`, and the TypeError that Python itself raises for such a call.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipTokenizer
+    >>> SiglipTokenizer.from_pretrained(model_folder)("a cat", max_lenght=16)
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.UnknownOptionError: there is no option 'max_lenght'; do you mean 'max_length'?
+    """
+
+
 class CheckpointError(SiglipError):
     """A checkpoint is missing, damaged or of another model; the message names the file or the tensor.
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from .common.checks import check_flag, shown
+from .common.spellings import dtype_name, is_device, require_cpu
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_FLOATS = ("float16", "float32", "float64")
 
 
 class BatchFeature(dict[str, np.ndarray]):
@@ -16,6 +26,8 @@ class BatchFeature(dict[str, np.ndarray]):
     >>> inputs = BatchFeature(pixel_values=np.zeros((1, 3, 8, 8), np.float32))
     >>> inputs.pixel_values is inputs["pixel_values"]
     True
+    >>> inputs.to("cpu") is inputs, inputs.to(np.float16).pixel_values.dtype
+    (True, dtype('float16'))
     """
 
     def __getattr__(self, name: str) -> np.ndarray:
@@ -24,22 +36,81 @@ class BatchFeature(dict[str, np.ndarray]):
         except KeyError:
             raise AttributeError(f"{type(self).__name__} has no {name!r}; it has {', '.join(self)}") from None
 
+    def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Self:
+        """Make floats another kind of floats; whole numbers stay what they are, as in transformers.
 
-class ModelOutput:
+        Parameters
+        ----------
+        *args
+            A device, a type of numbers, or the two.
+        device : optional
+            The processor, on which everything is already.
+        dtype : optional
+            A type of floats. A model takes any, and computes in float32.
+        non_blocking : bool
+            Has no effect.
+
+        Returns
+        -------
+        BatchFeature
+            The same, changed.
+
+        Raises
+        ------
+        ConfigError
+            If another device, or a type that is none of floats, is asked for.
+        """
+        check_flag("non_blocking", non_blocking)
+        device, dtype = _where_and_what(args, device, dtype)
+        if device is not None:
+            require_cpu("device", device)
+        if dtype is not None:
+            for name, value in self.items():
+                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                    self[name] = value.astype(_float_type(dtype), copy=False)
+        return self
+
+
+def _where_and_what(args: tuple[Any, ...], device: Any, dtype: Any) -> tuple[Any, Any]:
+    """A device and a type of numbers of arguments in which each may stand first."""
+    for value in args:
+        if is_device(value):
+            device = value
+        elif value is not None:
+            dtype = value
+    return device, dtype
+
+
+def _float_type(dtype: Any) -> np.dtype:
+    name = dtype_name(dtype)
+    if name not in _FLOATS:
+        raise ConfigError(f"dtype is {shown(dtype)}; it must be one of {', '.join(_FLOATS)}")
+    return np.dtype(name)
+
+
+class ModelOutput(Mapping[str, Any]):
     """Base of what models return, frozen dataclasses.
 
-    As in transformers, fields that are None are left out when the result is used as a tuple or
-    asked for its keys.
+    As in transformers, a result is a mapping of the names of its fields, and a tuple by its numbers. Fields
+    that are None are left out of both.
     """
 
-    def keys(self) -> tuple[str, ...]:
+    def keys(self) -> tuple[str, ...]:  # type: ignore[override]  # in order, and can be indexed
         """Names of the fields that are present."""
         names = (f.name for f in fields(self))  # type: ignore[arg-type]  # every subclass is a dataclass
         return tuple(name for name in names if getattr(self, name) is not None)
 
-    def to_tuple(self) -> tuple[Any, ...]:
+    def values(self) -> tuple[Any, ...]:  # type: ignore[override]
         """The fields that are present."""
         return tuple(getattr(self, name) for name in self.keys())
+
+    def items(self) -> tuple[tuple[str, Any], ...]:  # type: ignore[override]
+        """Name and value of the fields that are present."""
+        return tuple(zip(self.keys(), self.values(), strict=True))
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are present."""
+        return self.values()
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if isinstance(key, str):
@@ -48,12 +119,36 @@ class ModelOutput:
             return getattr(self, key)
         return self.to_tuple()[key]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
     def __len__(self) -> int:
         return len(self.keys())
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         # transformers' outputs iterate over their keys, like dictionaries
         return iter(self.keys())
+
+
+Output = TypeVar("Output", bound=ModelOutput)
+
+
+def as_asked(output: Output, return_dict: bool | None) -> Output:
+    """A result as it is, or as a tuple for a program that says ``return_dict=False``.
+
+    Raises
+    ------
+    ConfigError
+        If ``return_dict`` is no truth value.
+
+    Examples
+    --------
+    >>> len(as_asked(BaseModelOutputWithPooling(np.zeros((1, 4, 8)), np.ones((1, 8))), return_dict=False))
+    2
+    """
+    if check_flag("return_dict", return_dict, default=True):
+        return output
+    return output.to_tuple()  # type: ignore[return-value]  # only who asks for a tuple gets one
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ KERNELS = [
     ["backend.py", "catalogue"],
 ]
 PACKAGE = [
-    ["errors.py", "outputs.py", "version.py"],
+    ["errors.py", "version.py"],
     ["common"],
+    ["outputs.py"],
     ["checkpoints"],
     ["config"],
     ["weights", "preprocessing"],

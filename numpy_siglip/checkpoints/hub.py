@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from ..common.extras import how_to_install
 from ..errors import CheckpointError
@@ -26,7 +27,7 @@ _TOKENIZER = [TOKENIZER_SETTINGS_FILE, TOKENIZER_FILE, SENTENCEPIECE_FILE]
 _WEIGHTS = ["*.safetensors", "*.safetensors.index.json", "*.npz"]
 
 
-def locate_model(model: str | Path, revision: str | None = None) -> Path:
+def locate_model(model: str | Path, revision: str | None = None, **download: Any) -> Path:
     """Turn what a user calls a model into a path that exists.
 
     ``"emoji"`` is the model that comes with the package, whatever lies in the current folder. Any other
@@ -40,6 +41,8 @@ def locate_model(model: str | Path, revision: str | None = None) -> Path:
         A folder, a file, ``"emoji"``, or a hub id such as ``google/siglip-base-patch16-224``.
     revision : str, optional
         Branch, tag or commit on the hub.
+    **download
+        For huggingface_hub, see `DOWNLOAD_KEYWORDS`.
 
     Returns
     -------
@@ -79,10 +82,10 @@ def locate_model(model: str | Path, revision: str | None = None) -> Path:
     name = str(model)
     if isinstance(model, Path) or not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
         raise CheckpointError(f"{model}: no such file or folder")
-    return _download(name, revision)
+    return _download(name, revision, download)
 
 
-def _download(repository: str, revision: str | None) -> Path:
+def _download(repository: str, revision: str | None, options: dict[str, Any]) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as cause:
@@ -92,7 +95,7 @@ def _download(repository: str, revision: str | None) -> Path:
         ) from cause
     try:
         folder = snapshot_download(
-            repository, revision=revision, allow_patterns=_FILES + _TOKENIZER + _WEIGHTS
+            repository, revision=revision, allow_patterns=_FILES + _TOKENIZER + _WEIGHTS, **options
         )
     except Exception as cause:  # network, disk, permissions, names: each library below has its own errors
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

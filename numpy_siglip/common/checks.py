@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, SiglipError
+from .tensors import without_torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,53 @@ def check_count(name: str, value: Any, *, largest: int) -> int:
     if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) == 0:
         return 0
     return check_integer(name, value, largest=largest)
+
+
+def check_flag(name: str, value: Any, *, default: bool | None = None) -> bool:
+    """A truth value, Python's or NumPy's, as Python's bool.
+
+    Nothing else counts as one: ``"no"`` and a list of layers would otherwise be true.
+
+    Parameters
+    ----------
+    name : str
+        What the message begins with.
+    value : object
+    default : bool, optional
+        What None stands for. Without it, None is refused like anything else.
+
+    Raises
+    ------
+    ConfigError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_flag("normalize", np.True_), check_flag("return_dict", None, default=True)
+    (True, True)
+    >>> check_flag("output_hidden_states", [0, -1])
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ConfigError: output_hidden_states is [0, -1]; it must be true or false
+    """
+    if value is None and default is not None:
+        return default
+    if not is_truth_value(value):
+        raise ConfigError(f"{name} is {shown(value)}; it must be true or false")
+    return bool(value)
+
+
+def is_truth_value(value: Any) -> bool:
+    """Whether a value is true or false, of Python or of NumPy.
+
+    Examples
+    --------
+    >>> is_truth_value(False), is_truth_value(0), is_truth_value(None)
+    (True, False, False)
+    """
+    # by the name of the class, since ``--help`` must not wait for NumPy, whose class was once called bool_
+    numpys = type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
+    return isinstance(value, bool) or numpys
 
 
 def is_finite(value: Any) -> bool:
@@ -133,7 +181,7 @@ def shown(value: Any) -> str:
 
 
 def as_array(name: str, value: Any, error: type[SiglipError]) -> np.ndarray:
-    """What is or can be made an array.
+    """What is or can be made an array; a tensor of torch can.
 
     Raises
     ------
@@ -152,6 +200,6 @@ def as_array(name: str, value: Any, error: type[SiglipError]) -> np.ndarray:
     import numpy as np  # here, since ``--help`` must not wait for it
 
     try:
-        return np.asarray(value)
+        return np.asarray(without_torch(value))
     except ValueError as cause:
         raise error(f"{name} is no array: its parts differ in length") from cause

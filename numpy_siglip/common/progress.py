@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from ..errors import on_one_line
+from .checks import check_flag
 
 Item = TypeVar("Item")
 
@@ -20,18 +21,23 @@ def with_progress(
     ----------
     items : iterable
     show : bool
-        Has no effect where tqdm is not installed.
+        Has no effect where tqdm is not installed. It is what calls have as ``progress``.
     total : int, optional
         Number of items, where ``items`` cannot tell.
     unit : str
         What an item is called.
+
+    Raises
+    ------
+    ConfigError
+        If ``show`` is no truth value.
 
     Examples
     --------
     >>> list(with_progress([1, 2], show=False))
     [1, 2]
     """
-    if show:
+    if check_flag("progress", show):
         try:
             from tqdm import tqdm
         except ImportError:

@@ -9,12 +9,12 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ..common.checks import LARGEST_SIDE
+from ..common.checks import LARGEST_SIDE, check_flag
 from ..errors import ConfigError
 from .config_section import NAFLEX_MODEL_TYPE, ConfigSection, check_encoder, check_integers
 from .configuration import SiglipConfig
 from .text_configuration import SiglipTextConfig
-from .vision_configuration import SiglipVisionConfig, check_vision_use_head, square_side
+from .vision_configuration import SiglipVisionConfig, square_side
 
 _LARGEST = {"num_channels": 1000, "patch_size": LARGEST_SIDE, "num_patches": 2**20}
 
@@ -83,7 +83,8 @@ class Siglip2VisionConfig(ConfigSection):
         object.__setattr__(self, "patch_size", square_side("patch_size", self.patch_size))
         check_encoder(self)
         check_integers(self, _LARGEST)
-        check_vision_use_head(self.vision_use_head)
+        use_head = check_flag("vision_use_head", self.vision_use_head)
+        object.__setattr__(self, "vision_use_head", use_head)
         if self.patches_per_side**2 != self.num_patches:
             raise ConfigError(
                 f"num_patches is {self.num_patches}, which is no square number; positions form a square"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..common.checks import LARGEST_SIDE, shown
+from ..common.checks import LARGEST_SIDE, check_flag, shown
 from ..errors import ConfigError
 from .config_section import ConfigSection, check_encoder, check_integers
 
@@ -79,7 +79,8 @@ class SiglipVisionConfig(ConfigSection):
             raise ConfigError(
                 f"image_size is {self.image_size}, smaller than one patch (patch_size {self.patch_size})"
             )
-        check_vision_use_head(self.vision_use_head)
+        use_head = check_flag("vision_use_head", self.vision_use_head)
+        object.__setattr__(self, "vision_use_head", use_head)
 
     @property
     def head_dim(self) -> int:
@@ -126,14 +127,3 @@ def square_side(name: str, value: Any) -> Any:
     if len(value) != 2 or value[0] != value[1]:
         raise ConfigError(f"{name} is {shown(list(value))}; only squares are supported")
     return value[0]
-
-
-def check_vision_use_head(value: Any) -> None:
-    """Refuse what is neither true nor false.
-
-    Raises
-    ------
-    ConfigError
-    """
-    if not isinstance(value, bool):
-        raise ConfigError(f"vision_use_head is {shown(value)}; it must be true or false")

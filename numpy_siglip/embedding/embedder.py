@@ -13,6 +13,7 @@ from ..checkpoints.bundled import BUNDLED_MODEL
 from ..checkpoints.description.model_files import ModelFiles
 from ..checkpoints.file_names import CONFIG_FILE
 from ..common.batches import check_batch_size, in_batches
+from ..common.checks import check_flag
 from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..common.progress import with_progress
 from ..config.config_section import ReadableConfig
@@ -77,10 +78,11 @@ class Embedder(Pretrained):
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
-        dtype: str = DEFAULT_DTYPE,
+        dtype: Any = DEFAULT_DTYPE,
         float32_layers: Sequence[str] = (),
         revision: str | None = None,
         config: Any = None,
+        **others: Any,
     ) -> Self:
         """Load a checkpoint and its preprocessing, of fixed resolution or NaFlex.
 
@@ -108,6 +110,7 @@ class Embedder(Pretrained):
             float32_layers=float32_layers,
             revision=revision,
             config=config,
+            **others,
         )
 
     @classmethod
@@ -262,6 +265,7 @@ class Embedder(Pretrained):
         CheckpointError
             If an embedding is not finite though the pixels are.
         """
+        normalize = check_flag("normalize", normalize)
         with np.errstate(all="ignore"):  # what overflows is told below, in one error
             embeddings = self.model(**inputs).pooler_output
         assert embeddings is not None  # the constructor saw a pooling head

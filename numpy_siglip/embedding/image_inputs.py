@@ -13,6 +13,7 @@ from ..errors import ImageError
 from ..outputs import BatchFeature
 from ..preprocessing.image_pixels import flattened
 from ..preprocessing.images import is_path
+from ..preprocessing.other_images import is_image_file
 from .vision_kinds import ImageProcessor
 
 
@@ -24,7 +25,12 @@ def as_iterable(images: Any) -> Iterable[Any]:
     >>> as_iterable("a.jpg"), list(as_iterable(["a.jpg", "b.jpg"]))
     (['a.jpg'], ['a.jpg', 'b.jpg'])
     """
-    if is_path(images) or hasattr(images, "convert") or getattr(images, "ndim", 4) < 4:
+    if (
+        is_path(images)
+        or is_image_file(images)
+        or hasattr(images, "convert")
+        or getattr(images, "ndim", 4) < 4
+    ):
         return [images]
     try:
         return iter(images)

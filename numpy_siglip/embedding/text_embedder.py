@@ -10,6 +10,7 @@ import numpy as np
 
 from ..checkpoints.description.model_files import ModelFiles
 from ..common.batches import check_batch_size, in_batches
+from ..common.checks import check_flag
 from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..common.progress import with_progress
 from ..config.config_section import ReadableConfig
@@ -87,6 +88,7 @@ class TextEmbedder(Pretrained):
     ) -> np.ndarray:
         """Embed texts, a batch at a time; see `Embedder.embed_texts`."""
         batch_size = check_batch_size(batch_size)
+        normalize = check_flag("normalize", normalize)
         stream = [texts] if isinstance(texts, str) else texts
         embedded = []
         for batch in in_batches(with_progress(list_texts(stream), progress, unit="text"), batch_size):

@@ -9,9 +9,9 @@ import numpy as np
 from ..config.configuration import SiglipConfig
 from ..errors import CheckpointError
 from ..kernels.backend import Backend
-from ..outputs import ImageClassifierOutput
+from ..outputs import ImageClassifierOutput, as_asked
 from ..weights.tower_reader import TowerReader
-from ..weights.tower_weights import Tensors, find_beside_towers
+from ..weights.tower_weights import Shapes, Tensors, find_beside_towers, linear_shapes
 from .pretrained import PretrainedModel
 from .vision import SiglipVisionModel
 
@@ -64,15 +64,17 @@ class SiglipForImageClassification(PretrainedModel):
         self,
         pixel_values: np.ndarray,
         *,
-        interpolate_pos_encoding: bool = False,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        interpolate_pos_encoding: bool | None = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **others: Any,
     ) -> ImageClassifierOutput:
         """Classify a batch of preprocessed images.
 
         Parameters
         ----------
-        pixel_values, interpolate_pos_encoding, output_hidden_states, output_attentions
+        pixel_values, interpolate_pos_encoding, output_hidden_states, output_attentions, return_dict, **others
             As for calling `SiglipVisionModel`.
 
         Returns
@@ -90,13 +92,23 @@ class SiglipForImageClassification(PretrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             interpolate_pos_encoding=interpolate_pos_encoding,
+            **others,
         )
         mean = self.ops.mean_pooling(output.last_hidden_state)  # (B, T, D) -> (B, D)
-        return ImageClassifierOutput(self._logits(mean), output.hidden_states, output.attentions)
+        classified = ImageClassifierOutput(self._logits(mean), output.hidden_states, output.attentions)
+        return as_asked(classified, return_dict)
 
     def _logits(self, mean: np.ndarray) -> np.ndarray:
         """Of each class: (batch, hidden_size) -> (batch, num_labels)."""
         return mean if self._classifier is None else self.ops.linear(mean, self._classifier)
+
+    def tensor_shapes(self) -> Shapes:
+        """Name and shape of every tensor of the model, as transformers names them."""
+        shapes = {f"vision_model.{name}": shape for name, shape in self.vision_model.tensor_shapes().items()}
+        if self._classifier is not None:
+            width = self.config.vision_config.hidden_size
+            shapes |= linear_shapes("classifier", len(self.config.id2label or ()), width)
+        return shapes
 
 
 def _read_classifier(model_class: str, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Any:

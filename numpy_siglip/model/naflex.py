@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..common.keywords import check_keywords
 from ..config.naflex_configuration import Siglip2VisionConfig
 from ..kernels.backend import Backend
-from ..outputs import BaseModelOutputWithPooling
-from ..weights.tower_weights import Tensors
-from ..weights.vision_weights import VisionWeights, load_vision_weights
+from ..outputs import BaseModelOutputWithPooling, as_asked
+from ..weights.tower_weights import Shapes, Tensors
+from ..weights.vision_weights import VisionWeights, load_vision_weights, vision_tensor_shapes
+from .call_keywords import NAFLEX_KEYWORDS
 from .naflex_padding import PaddedStages, PatchBatch
 from .tower import Tower
 from .trace import LayerRecorder, Listener, Stage, collect_stages
@@ -71,8 +73,10 @@ class Siglip2VisionModel(Tower):
         pixel_attention_mask: np.ndarray | None,
         spatial_shapes: np.ndarray,
         *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **others: Any,
     ) -> BaseModelOutputWithPooling:
         """Embed a batch of preprocessed images.
 
@@ -89,6 +93,10 @@ class Siglip2VisionModel(Tower):
             Return the embeddings and the output of every layer too.
         output_attentions : bool
             Return the attention weights of every layer too.
+        return_dict : bool, optional
+            With False, the fields that are present as a tuple.
+        **others
+            What transformers' programs pass and has one right value here, such as ``labels=None``.
 
         Returns
         -------
@@ -100,19 +108,27 @@ class Siglip2VisionModel(Tower):
         ------
         ImageError
             If the patches, the mask and the grids do not fit each other or the model.
+        ConfigError
+            If an option asks for what there is not.
 
         Notes
         -----
         How much padding there is changes no bit of the other results, nor does what it holds.
         """
+        check_keywords(self.__call__, others, NAFLEX_KEYWORDS)
         recorder = LayerRecorder(
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
         batch = PatchBatch.of(pixel_values, pixel_attention_mask, spatial_shapes, self.config)
         last_hidden_state, pooler_output = self._forward(batch, recorder.stage)
-        return BaseModelOutputWithPooling(
+        output = BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
+        return as_asked(output, return_dict)
+
+    def tensor_shapes(self) -> Shapes:
+        """Name and shape of every tensor of the tower, as transformers names them."""
+        return vision_tensor_shapes(self.config)
 
     def trace(
         self,

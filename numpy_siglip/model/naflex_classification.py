@@ -8,7 +8,7 @@ import numpy as np
 
 from ..config.configuration import SiglipConfig
 from ..config.naflex_configuration import Siglip2Config
-from ..outputs import ImageClassifierOutput
+from ..outputs import ImageClassifierOutput, as_asked
 from .classification import SiglipForImageClassification
 from .naflex import Siglip2VisionModel
 
@@ -36,15 +36,19 @@ class Siglip2ForImageClassification(SiglipForImageClassification):
         pixel_attention_mask: np.ndarray | None,
         spatial_shapes: np.ndarray,
         *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **others: Any,
     ) -> ImageClassifierOutput:
         """Classify a batch of preprocessed images.
 
         Parameters
         ----------
-        pixel_values, pixel_attention_mask, spatial_shapes, output_hidden_states, output_attentions
+        pixel_values, pixel_attention_mask, spatial_shapes : array_like
             As for calling `Siglip2VisionModel`.
+        output_hidden_states, output_attentions, return_dict, **others
+            Likewise.
 
         Returns
         -------
@@ -62,12 +66,13 @@ class Siglip2ForImageClassification(SiglipForImageClassification):
             spatial_shapes,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            **others,
         )
         counts = np.prod(np.asarray(spatial_shapes, np.int64), axis=1)
         means = [
             self.ops.mean_pooling(np.ascontiguousarray(tokens[None, :count]))
             for tokens, count in zip(output.last_hidden_state, counts, strict=True)
         ]
-        return ImageClassifierOutput(
-            self._logits(np.concatenate(means)), output.hidden_states, output.attentions
-        )
+        logits = self._logits(np.concatenate(means))
+        classified = ImageClassifierOutput(logits, output.hidden_states, output.attentions)
+        return as_asked(classified, return_dict)

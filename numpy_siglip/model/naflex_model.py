@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..common.keywords import check_keywords
 from ..config.configuration import SiglipConfig, SiglipTextConfig
 from ..config.naflex_configuration import Siglip2Config, Siglip2TextConfig
-from ..outputs import BaseModelOutputWithPooling, SiglipOutput
+from ..outputs import BaseModelOutputWithPooling, SiglipOutput, as_asked
+from .call_keywords import NAFLEX_PAIR_KEYWORDS, for_texts
 from .naflex import Siglip2VisionModel
 from .siglip import SiglipModel
 from .text import SiglipTextModel
@@ -56,7 +58,7 @@ class Siglip2Model(SiglipModel):
         pixel_values: np.ndarray,
         pixel_attention_mask: np.ndarray | None,
         spatial_shapes: np.ndarray,
-        **outputs: bool,
+        **outputs: Any,
     ) -> BaseModelOutputWithPooling:
         """Run the vision tower; as in transformers 5, the embedding is the output's ``pooler_output``.
 
@@ -77,9 +79,11 @@ class Siglip2Model(SiglipModel):
         pixel_attention_mask: np.ndarray | None,
         spatial_shapes: np.ndarray,
         *,
-        return_loss: bool = False,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        return_loss: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **others: Any,
     ) -> SiglipOutput:
         """Embed images and texts, and compare every image with every text.
 
@@ -92,6 +96,10 @@ class Siglip2Model(SiglipModel):
             Compute the loss too, for which text i has to belong to image i.
         output_hidden_states, output_attentions : bool
             Of both towers.
+        return_dict : bool, optional
+            With False, the fields that are present as a tuple, those of the towers too.
+        **others
+            What transformers' programs pass and has one right value here, such as ``position_ids=None``.
 
         Returns
         -------
@@ -102,8 +110,11 @@ class Siglip2Model(SiglipModel):
         TextError, ImageError
             If the input does not fit the model.
         ConfigError
-            If the loss is asked for and there are not as many texts as images.
+            If the loss is asked for and there are not as many texts as images, or an option asks for what
+            there is not.
         """
+        check_keywords(self.__call__, others, NAFLEX_PAIR_KEYWORDS)
         asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         vision = self.get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **asked)
-        return self._compare(vision, self.get_text_features(input_ids, **asked), return_loss)
+        text = self.get_text_features(input_ids, **asked, **for_texts(others))
+        return as_asked(self._compare(vision, text, return_loss), return_dict)

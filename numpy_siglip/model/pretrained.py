@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
+from ..checkpoints.loading_keywords import MODEL_KEYWORDS, download_options
 from ..common.checks import shown
+from ..common.keywords import check_keywords
 from ..config.config_section import ReadableConfig
 from ..config.configuration import SiglipConfig
 from ..errors import ConfigError
 from ..kernels.backend import Backend
 from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
 from ..weights.tower_weights import Tensors
-from .backends import choose_backend
+from .backends import choose_backend, choose_dtype
+from .module import Module
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,10 +36,11 @@ class Pretrained:
         *,
         backend: str = DEFAULT_BACKEND,
         threads: int | None = None,
-        dtype: str = DEFAULT_DTYPE,
+        dtype: Any = DEFAULT_DTYPE,
         float32_layers: Sequence[str] = (),
         revision: str | None = None,
         config: Any = None,
+        **others: Any,
     ) -> Self:
         """Load a checkpoint in any layout; tensors that the model does not need are not read.
 
@@ -55,9 +59,9 @@ class Pretrained:
         threads : int, optional
             Threads of the compiled backend, by default as many as the processors this process may use.
         dtype : str
-            What the linear maps of the encoder are computed in: ``"float32"``, or ``"int8"``, which is
-            faster, takes a quarter of the memory, and rounds. A folder that was quantised already is int8
-            whatever this says.
+            What the linear maps of the encoder are computed in: ``"float32"``, which is also what ``"auto"``
+            means, or ``"int8"``, which is faster, takes a quarter of the memory, and rounds. A folder that
+            was quantised already is int8 whatever this says.
         float32_layers : sequence of str
             Maps that stay in float32 with ``dtype="int8"``, such as ``"encoder.layers.0"`` or
             ``"encoder.layers.11.mlp.fc2"``.
@@ -66,12 +70,17 @@ class Pretrained:
         config : configuration, optional
             Instead of the checkpoint's own ``config.json``: of the model's own class, or of a whole model
             that has such a tower.
+        **others
+            What transformers' programs pass: ``torch_dtype``, which is ``dtype``; ``cache_dir``,
+            ``force_download``, ``local_files_only`` and ``token``, for the hub; and what has one right value
+            here, such as ``device_map="auto"``.
 
         Raises
         ------
         ConfigError
             If the configuration is missing, unreadable or impossible, there is no such backend or dtype, or
-            it cannot use that many threads; if two towers do not end in one space.
+            it cannot use that many threads; if two towers do not end in one space; if an option asks for
+            what there is not.
         CheckpointError
             If weights are missing, damaged, or do not fit the configuration.
 
@@ -83,8 +92,10 @@ class Pretrained:
         >>> SiglipModel.from_pretrained(model_folder, backend="numpy").config.text_config.vocab_size
         120
         """
+        dtype = choose_dtype(dtype, others.pop("torch_dtype", None))
+        check_keywords(cls.from_pretrained, others, MODEL_KEYWORDS)
         ops = choose_backend(backend, threads, dtype, float32_layers)
-        files = open_model(model, revision)
+        files = open_model(model, revision, **download_options(others))
         return cls.from_files(files, read_configuration(cls.config_class, files, config), ops)
 
     @classmethod
@@ -93,7 +104,7 @@ class Pretrained:
         raise NotImplementedError  # every class builds itself of its own parts
 
 
-class PretrainedModel(Pretrained):
+class PretrainedModel(Pretrained, Module):
     """Base of models, which are built of the tensors of a checkpoint alone."""
 
     @classmethod

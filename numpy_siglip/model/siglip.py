@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..common.checks import as_array
+from ..common.checks import as_array, check_flag
+from ..common.keywords import check_keywords
 from ..config.configuration import SiglipConfig
 from ..errors import ConfigError
 from ..kernels.backend import Backend
-from ..outputs import BaseModelOutputWithPooling, SiglipOutput
-from ..weights.tower_weights import Tensors
+from ..outputs import BaseModelOutputWithPooling, SiglipOutput, as_asked
+from ..weights.tower_weights import Shapes, Tensors
+from .call_keywords import PAIR_KEYWORDS, for_texts
 from .comparison import Comparison, require_one_width
 from .pretrained import PretrainedModel
 from .text import SiglipTextModel
@@ -78,7 +80,7 @@ class SiglipModel(PretrainedModel):
         return cls(config, vision, text, comparison)
 
     def get_image_features(
-        self, pixel_values: np.ndarray, *, interpolate_pos_encoding: bool = False, **outputs: bool
+        self, pixel_values: np.ndarray, *, interpolate_pos_encoding: bool | None = False, **outputs: Any
     ) -> BaseModelOutputWithPooling:
         """Run the vision tower; as in transformers 5, the embedding is the output's ``pooler_output``.
 
@@ -92,7 +94,7 @@ class SiglipModel(PretrainedModel):
         )
         return output
 
-    def get_text_features(self, input_ids: np.ndarray, **outputs: bool) -> BaseModelOutputWithPooling:
+    def get_text_features(self, input_ids: np.ndarray, **outputs: Any) -> BaseModelOutputWithPooling:
         """Run the text tower; as in transformers 5, the embedding is the output's ``pooler_output``.
 
         Parameters
@@ -107,10 +109,12 @@ class SiglipModel(PretrainedModel):
         input_ids: np.ndarray,
         pixel_values: np.ndarray,
         *,
-        return_loss: bool = False,
-        interpolate_pos_encoding: bool = False,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
+        return_loss: bool | None = None,
+        interpolate_pos_encoding: bool | None = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **others: Any,
     ) -> SiglipOutput:
         """Embed images and texts, and compare every image with every text.
 
@@ -124,6 +128,10 @@ class SiglipModel(PretrainedModel):
             As for calling `SiglipVisionModel`.
         output_hidden_states, output_attentions : bool
             Of both towers.
+        return_dict : bool, optional
+            With False, the fields that are present as a tuple, those of the towers too.
+        **others
+            What transformers' programs pass and has one right value here, such as ``position_ids=None``.
 
         Returns
         -------
@@ -134,13 +142,34 @@ class SiglipModel(PretrainedModel):
         TextError, ImageError
             If the input does not fit the model.
         ConfigError
-            If the loss is asked for and there are not as many texts as images.
+            If the loss is asked for and there are not as many texts as images, or an option asks for what
+            there is not.
         """
+        check_keywords(self.__call__, others, PAIR_KEYWORDS)
         asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         vision = self.get_image_features(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **asked
         )
-        return self._compare(vision, self.get_text_features(input_ids, **asked), return_loss)
+        text = self.get_text_features(input_ids, **asked, **for_texts(others))
+        return as_asked(self._compare(vision, text, return_loss), return_dict)
+
+    @property
+    def logit_scale(self) -> np.ndarray:
+        """Logarithm of the factor of the cosines, as transformers has it: float32 of shape (1,)."""
+        return np.array([self.comparison.logit_scale], np.float32)
+
+    @property
+    def logit_bias(self) -> np.ndarray:
+        """What is added to the scaled cosines, as transformers has it: float32 of shape (1,)."""
+        return np.array([self.comparison.logit_bias], np.float32)
+
+    def tensor_shapes(self) -> Shapes:
+        """Name and shape of every tensor of the model, as transformers names them."""
+        towers = {"vision_model": self.vision_model, "text_model": self.text_model}
+        shapes: Shapes = {"logit_scale": (1,), "logit_bias": (1,)}
+        for tower, model in towers.items():
+            shapes |= {f"{tower}.{name}": shape for name, shape in model.tensor_shapes().items()}
+        return shapes
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """The sigmoid of logits: how sure the model is of each pair; they do not sum to 1.
@@ -163,15 +192,16 @@ class SiglipModel(PretrainedModel):
         return self.comparison.probabilities(numbers.astype(np.float32, copy=False))
 
     def _compare(
-        self, vision: BaseModelOutputWithPooling, text: BaseModelOutputWithPooling, return_loss: bool
+        self, vision: BaseModelOutputWithPooling, text: BaseModelOutputWithPooling, return_loss: Any
     ) -> SiglipOutput:
+        with_loss = check_flag("return_loss", return_loss, default=False)
         assert vision.pooler_output is not None  # the constructor saw a pooling head
         assert text.pooler_output is not None
         image_embeds = self.comparison.normalize(vision.pooler_output)
         text_embeds = self.comparison.normalize(text.pooler_output)
         logits_per_image = self.comparison.logits(image_embeds, text_embeds)
         return SiglipOutput(
-            loss=self.comparison.loss(logits_per_image.T) if return_loss else None,
+            loss=self.comparison.loss(logits_per_image.T) if with_loss else None,
             logits_per_image=logits_per_image,
             logits_per_text=logits_per_image.T,
             text_embeds=text_embeds,

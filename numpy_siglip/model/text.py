@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..common.checks import shown
+from ..common.keywords import check_keywords
+from ..common.tensors import without_torch
 from ..config.configuration import SiglipTextConfig
 from ..errors import TextError
 from ..kernels.backend import Backend
-from ..outputs import BaseModelOutputWithPooling
-from ..weights.text_weights import TextWeights, load_text_weights
-from ..weights.tower_weights import Tensors
+from ..outputs import BaseModelOutputWithPooling, as_asked
+from ..weights.text_weights import TextWeights, load_text_weights, text_tensor_shapes
+from ..weights.tower_weights import Shapes, Tensors
+from .call_keywords import TEXT_KEYWORDS
 from .encoder import encoder
 from .tower import Tower
 from .trace import LayerRecorder, Listener, Stage, collect_stages
@@ -65,7 +68,13 @@ class SiglipTextModel(Tower):
         return cls(config, load_text_weights(checkpoint, config, ops), ops)
 
     def __call__(
-        self, input_ids: np.ndarray, *, output_hidden_states: bool = False, output_attentions: bool = False
+        self,
+        input_ids: np.ndarray,
+        *,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **others: Any,
     ) -> BaseModelOutputWithPooling:
         """Embed a batch of tokenized texts.
 
@@ -78,6 +87,10 @@ class SiglipTextModel(Tower):
             Return the embeddings and the output of every layer too.
         output_attentions : bool
             Return the attention weights of every layer too.
+        return_dict : bool, optional
+            With False, the fields that are present as a tuple.
+        **others
+            What transformers' programs pass and has one right value here, such as ``position_ids=None``.
 
         Returns
         -------
@@ -88,14 +101,22 @@ class SiglipTextModel(Tower):
         ------
         TextError
             If the tokens do not fit the model.
+        ConfigError
+            If an option asks for what there is not.
         """
+        check_keywords(self.__call__, others, TEXT_KEYWORDS)
         recorder = LayerRecorder(
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
         last_hidden_state, pooler_output = self._forward(input_ids, recorder.stage)
-        return BaseModelOutputWithPooling(
+        output = BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
+        return as_asked(output, return_dict)
+
+    def tensor_shapes(self) -> Shapes:
+        """Name and shape of every tensor of the tower, as transformers names them."""
+        return text_tensor_shapes(self.config)
 
     def trace(
         self, input_ids: np.ndarray, listener: Listener | None = None, *, output_attentions: bool = True
@@ -142,7 +163,7 @@ class SiglipTextModel(Tower):
     def _check_ids(self, input_ids: Any) -> np.ndarray:
         """The ids as int64, once they are known to fit."""
         try:
-            ids = np.asarray(input_ids)
+            ids = np.asarray(without_torch(input_ids))
         except ValueError:  # texts of different lengths
             raise TextError("input_ids holds texts of different lengths; pad them to one") from None
         longest, vocabulary = self.config.max_position_embeddings, self.config.vocab_size

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..common.checks import check_flag
+
 Listener = Callable[[str, np.ndarray], object]
 
 LAYER_STAGES = (
@@ -126,7 +128,11 @@ def collect_stages(
     {'head': array([1., 1.])}
     """
     stages: dict[str, np.ndarray] = {}
-    wanted = everything if output_attentions else all_but_attention_weights
+    wanted = (
+        everything
+        if check_flag("output_attentions", output_attentions, default=True)
+        else all_but_attention_weights
+    )
     run(Stage(listener or stages.__setitem__, wanted))
     return stages
 
@@ -148,10 +154,15 @@ class LayerRecorder:
     Parameters
     ----------
     num_layers : int
-    states : bool
-        Keep the embeddings and the result of every layer.
-    maps : bool
-        Keep the attention weights of every layer.
+    states : bool or None
+        Keep the embeddings and the result of every layer; what a call has as ``output_hidden_states``.
+    maps : bool or None
+        Keep the attention weights of every layer; what a call has as ``output_attentions``.
+
+    Raises
+    ------
+    ConfigError
+        If one of the two is no truth value. None is false.
 
     Examples
     --------
@@ -162,7 +173,9 @@ class LayerRecorder:
     (2, None)
     """
 
-    def __init__(self, num_layers: int, *, states: bool, maps: bool) -> None:
+    def __init__(self, num_layers: int, *, states: bool | None, maps: bool | None) -> None:
+        states = check_flag("output_hidden_states", states, default=False)
+        maps = check_flag("output_attentions", maps, default=False)
         layers = [layer_path(index) for index in range(num_layers)]
         maps_of_layers = [f"{layer}/attention/weights" for layer in layers]
         self._states: dict[str, Any] = dict.fromkeys(["embeddings", *layers] if states else [])

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..common.checks import as_array
+from ..common.checks import as_array, check_flag
+from ..common.keywords import check_keywords
 from ..config.configuration import SiglipVisionConfig
 from ..errors import ImageError
 from ..kernels.backend import Backend
-from ..outputs import BaseModelOutputWithPooling
-from ..weights.tower_weights import Tensors
-from ..weights.vision_weights import VisionWeights, load_vision_weights
+from ..outputs import BaseModelOutputWithPooling, as_asked
+from ..weights.tower_weights import Shapes, Tensors
+from ..weights.vision_weights import VisionWeights, load_vision_weights, vision_tensor_shapes
+from .call_keywords import VISION_KEYWORDS
 from .tower import Tower
 from .trace import LayerRecorder, Listener, Stage, collect_stages
 from .vision_tower import vision_tower
@@ -66,9 +68,11 @@ class SiglipVisionModel(Tower):
         self,
         pixel_values: np.ndarray,
         *,
-        output_hidden_states: bool = False,
-        output_attentions: bool = False,
-        interpolate_pos_encoding: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        interpolate_pos_encoding: bool | None = False,
+        return_dict: bool | None = None,
+        **others: Any,
     ) -> BaseModelOutputWithPooling:
         """Embed a batch of preprocessed images.
 
@@ -82,6 +86,10 @@ class SiglipVisionModel(Tower):
             Return the attention weights of every layer too.
         interpolate_pos_encoding : bool
             Accept any height and width of at least one patch, resampling the positions.
+        return_dict : bool, optional
+            With False, the fields that are present as a tuple.
+        **others
+            What transformers' programs pass and has one right value here, such as ``labels=None``.
 
         Returns
         -------
@@ -91,16 +99,24 @@ class SiglipVisionModel(Tower):
         ------
         ImageError
             If the pixels do not fit the model; the message gives both shapes.
+        ConfigError
+            If an option asks for what there is not.
         """
+        check_keywords(self.__call__, others, VISION_KEYWORDS)
         recorder = LayerRecorder(
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
         last_hidden_state, pooler_output = self._forward(
             pixel_values, recorder.stage, interpolate_pos_encoding=interpolate_pos_encoding
         )
-        return BaseModelOutputWithPooling(
+        output = BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
+        return as_asked(output, return_dict)
+
+    def tensor_shapes(self) -> Shapes:
+        """Name and shape of every tensor of the tower, as transformers names them."""
+        return vision_tensor_shapes(self.config)
 
     def trace(
         self,
@@ -150,10 +166,11 @@ class SiglipVisionModel(Tower):
         )
 
     def _forward(
-        self, pixel_values: Any, stage: Stage, *, interpolate_pos_encoding: bool
+        self, pixel_values: Any, stage: Stage, *, interpolate_pos_encoding: bool | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         config, weights, ops = self.config, self._weights, self.ops
-        pixels = self._check_pixels(pixel_values, interpolate_pos_encoding)
+        resampled = check_flag("interpolate_pos_encoding", interpolate_pos_encoding, default=False)
+        pixels = self._check_pixels(pixel_values, resampled)
 
         position = self._position_embedding(*pixels.shape[2:])
         embeddings = ops.patch_embedding(pixels, weights.patch_embedding, position, config.patch_size)

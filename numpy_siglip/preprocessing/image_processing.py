@@ -64,7 +64,13 @@ class SiglipImageProcessor(ImageSteps):
             )
 
     def __call__(
-        self, images: Any, *, return_tensors: str | None = None, apply_exif_orientation: bool = False
+        self,
+        images: Any,
+        *,
+        return_tensors: str | None = None,
+        apply_exif_orientation: bool = False,
+        input_data_format: str | None = None,
+        **options: Any,
     ) -> BatchFeature:
         """Preprocess one image or several.
 
@@ -80,6 +86,11 @@ class SiglipImageProcessor(ImageSteps):
         apply_exif_orientation : bool
             Turn images given as paths or by Pillow upright as their EXIF tag asks. Off by default,
             as in transformers.
+        input_data_format : {"channels_first", "channels_last", None}
+            Where arrays have their channels, if their shapes are not to tell.
+        **options
+            Settings for this call alone, such as ``do_resize=False``, and what transformers' programs pass
+            and has one right value here, such as ``data_format="channels_first"``.
 
         Returns
         -------
@@ -92,10 +103,14 @@ class SiglipImageProcessor(ImageSteps):
             If there is no image, one cannot be read or is not of a kind listed above, or if the results
             differ in shape, as ``shortest_edge`` may make them.
         ConfigError
-            If ``return_tensors`` asks for another library's arrays.
+            If ``return_tensors`` asks for another library's arrays, or an option for what there is not.
         """
         check_return_tensors(return_tensors)
-        results = [self.preprocess(image, apply_exif_orientation) for image in list_images(images)]
+        asked = self.for_call(options)
+        results = [
+            asked._pixel_values(image, apply_exif_orientation, input_data_format)
+            for image in list_images(images)
+        ]
         shapes = {result.shape for result in results}
         if len(shapes) > 1:
             raise ImageError(
@@ -104,9 +119,11 @@ class SiglipImageProcessor(ImageSteps):
             )
         return BatchFeature(pixel_values=np.stack(results))
 
-    def preprocess(self, image: Any, apply_exif_orientation: bool = False) -> np.ndarray:
-        """Preprocess one image: an image as above -> float32 (3, height, width)."""
-        pixels = self._pixels(image, apply_exif_orientation)
+    def _pixel_values(
+        self, image: Any, apply_exif_orientation: bool, input_data_format: str | None
+    ) -> np.ndarray:
+        """One image -> float32 (3, height, width)."""
+        pixels = self._pixels(image, apply_exif_orientation, input_data_format)
         if self.do_resize:
             pixels = self._resize(pixels, *self._target_size(*pixels.shape[1:]))
         return np.ascontiguousarray(self._scale(pixels))

@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
-from ..common.checks import check_mapping, is_finite, shown
+from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_options
+from ..common.checks import check_flag, check_mapping, is_finite, shown
+from ..common.keywords import check_keywords, parameters_of
 from ..errors import ConfigError
+from ..outputs import BatchFeature
+from .call_keywords import IMAGE_KEYWORDS
 from .image_pixels import image_pixels, is_unit_range
 from .image_settings import check_channels, check_resample
+from .other_images import in_known_format
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,8 +49,7 @@ class ImageSteps:
 
     def __post_init__(self) -> None:
         for name in ("do_convert_rgb", "do_resize", "do_rescale", "do_normalize"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {shown(getattr(self, name))}; it must be true or false")
+            object.__setattr__(self, name, check_flag(name, getattr(self, name)))
         object.__setattr__(self, "resample", check_resample(self.resample))
         if not is_finite(self.rescale_factor):
             raise ConfigError(
@@ -86,7 +90,9 @@ class ImageSteps:
         """Refuse settings that are for another class."""
 
     @classmethod
-    def from_pretrained(cls, model: str | Path | ModelFiles, *, revision: str | None = None) -> Self:
+    def from_pretrained(
+        cls, model: str | Path | ModelFiles, *, revision: str | None = None, **options: Any
+    ) -> Self:
         """Read ``preprocessor_config.json``, or the image processor in ``processor_config.json``.
 
         A model with neither gets the preprocessing of its family, which ``numpy-siglip inspect`` tells.
@@ -97,12 +103,17 @@ class ImageSteps:
             A folder, a file in it, a hub id, or a model that is open already.
         revision : str, optional
             Branch, tag or commit on the hub.
+        **options
+            Settings instead of those of the file, such as ``do_resize=False``; ``cache_dir``,
+            ``force_download``, ``local_files_only`` and ``token``, for the hub; and what transformers'
+            programs pass and has one right value here, such as ``use_fast=False``.
 
         Raises
         ------
         ConfigError
             If the file is not JSON, a value is impossible, or it describes the other kind of image processor;
-            if there is neither such a file nor a model of which it could be inferred.
+            if there is neither such a file nor a model of which it could be inferred; if an option asks for
+            what there is not.
         CheckpointError
             If the model is not found.
 
@@ -111,8 +122,69 @@ class ImageSteps:
         >>> from numpy_siglip import SiglipImageProcessor
         >>> SiglipImageProcessor.from_pretrained(model_folder).size
         {'height': 44, 'width': 44}
+        >>> SiglipImageProcessor.from_pretrained(model_folder, do_resize=False).do_resize
+        False
         """
-        return cls.read(open_model(model, revision))[1]
+        settings = {name: options.pop(name) for name in cls.settings() if name in options}
+        check_keywords(cls.from_pretrained, options, PREPROCESSING_KEYWORDS, also=cls.settings())
+        return cls.read(open_model(model, revision, **download_options(options)))[1].changed(settings)
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """Names of the settings, each of which a call may change for itself.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipImageProcessor
+        >>> SiglipImageProcessor.settings()[-1]
+        'size'
+        """
+        return tuple(one.name for one in fields(cls))
+
+    def changed(self, settings: Mapping[str, Any]) -> Self:
+        """An image processor with other settings; None stands for its own.
+
+        Raises
+        ------
+        ConfigError
+            If a value is impossible; the message names the field.
+
+        Examples
+        --------
+        >>> from numpy_siglip import SiglipImageProcessor
+        >>> SiglipImageProcessor().changed({"size": 32, "resample": None}).size
+        {'shortest_edge': 32}
+        """
+        values = {name: value for name, value in settings.items() if value is not None}
+        return replace(self, **values) if values else self
+
+    def for_call(self, options: Mapping[str, Any]) -> Self:
+        """The image processor that a call asks for by its options.
+
+        Parameters
+        ----------
+        options : mapping of str to object
+            Settings, and what transformers' programs pass and has one right value here.
+
+        Raises
+        ------
+        ConfigError
+            If an option asks for what there is not.
+        """
+        settings = {name: value for name, value in options.items() if name in self.settings()}
+        others = {name: value for name, value in options.items() if name not in settings}
+        known = parameters_of(self.__call__)  # which the call itself has taken
+        others = {name: value for name, value in others.items() if name not in known}
+        check_keywords(self.__call__, others, IMAGE_KEYWORDS, also=self.settings())
+        return self.changed(settings)
+
+    def __call__(self, images: Any, **options: Any) -> BatchFeature:
+        """Preprocess one image or several."""
+        raise NotImplementedError  # every kind makes arrays of its own
+
+    def preprocess(self, images: Any, **options: Any) -> BatchFeature:
+        """Preprocess one image or several, as calling the image processor does."""
+        return self(images, **options)
 
     @classmethod
     def read(cls, files: ModelFiles) -> tuple[Path, Self]:
@@ -139,10 +211,12 @@ class ImageSteps:
         """All fields, as transformers names them."""
         return {"image_processor_type": type(self).__name__, **asdict(self)}
 
-    def _pixels(self, image: Any, apply_exif_orientation: bool) -> np.ndarray:
+    def _pixels(self, image: Any, apply_exif_orientation: bool, input_data_format: str | None) -> np.ndarray:
         """An image of any kind -> (3, H, W)."""
         return image_pixels(
-            image, do_convert_rgb=self.do_convert_rgb, apply_exif_orientation=apply_exif_orientation
+            in_known_format(image, input_data_format),
+            do_convert_rgb=self.do_convert_rgb,
+            apply_exif_orientation=check_flag("apply_exif_orientation", apply_exif_orientation),
         )
 
     def _resize(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:

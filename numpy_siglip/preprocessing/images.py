@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.checks import check_flag
 from ..errors import ImageError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    check_flag("apply_exif_orientation", apply_exif_orientation)
     if not os.fspath(path):
         raise ImageError(_EMPTY_NAME)
     file = Path(path)

@@ -149,6 +149,8 @@ class Siglip2ImageProcessor(ImageSteps):
         max_num_patches: int | None = None,
         return_tensors: str | None = None,
         apply_exif_orientation: bool = False,
+        input_data_format: str | None = None,
+        **options: Any,
     ) -> BatchFeature:
         """Preprocess one image or several.
 
@@ -162,6 +164,8 @@ class Siglip2ImageProcessor(ImageSteps):
             The results are arrays of NumPy either way.
         apply_exif_orientation : bool
             Turn images given as paths or by Pillow upright as their EXIF tag asks.
+        input_data_format, **options
+            As for `SiglipImageProcessor`.
 
         Returns
         -------
@@ -176,27 +180,30 @@ class Siglip2ImageProcessor(ImageSteps):
         ImageError
             If there is no image, one cannot be read, or, where ``do_resize`` is off, does not fit.
         ConfigError
-            If ``max_num_patches`` is impossible, or ``return_tensors`` asks for another library's arrays.
+            If ``max_num_patches`` is impossible, ``return_tensors`` asks for another library's arrays, or an
+            option for what there is not.
         """
         check_return_tensors(return_tensors)
-        length = self._check_num_patches(self.max_num_patches if max_num_patches is None else max_num_patches)
+        asked = self.for_call({**options, "max_num_patches": max_num_patches})
+        length, patch_size = asked.max_num_patches, asked.patch_size
         listed = list_images(images)
-        pixel_values = np.zeros((len(listed), length, self.patch_size**2 * 3), np.float32)
+        pixel_values = np.zeros((len(listed), length, patch_size**2 * 3), np.float32)
         mask = np.zeros((len(listed), length), np.int32)
         spatial_shapes = np.empty((len(listed), 2), np.int64)
         for index, image in enumerate(listed):
-            pixels = self._fitted(image, length, apply_exif_orientation)
-            patches = cut_into_patches(pixels, self.patch_size)
+            pixels = asked._fitted(image, apply_exif_orientation, input_data_format)
+            patches = cut_into_patches(pixels, patch_size)
             pixel_values[index, : len(patches)] = patches
             mask[index, : len(patches)] = 1
-            spatial_shapes[index] = np.array(pixels.shape[1:]) // self.patch_size
+            spatial_shapes[index] = np.array(pixels.shape[1:]) // patch_size
         return BatchFeature(
             pixel_values=pixel_values, pixel_attention_mask=mask, spatial_shapes=spatial_shapes
         )
 
-    def _fitted(self, image: Any, max_num_patches: int, apply_exif_orientation: bool) -> np.ndarray:
+    def _fitted(self, image: Any, apply_exif_orientation: bool, input_data_format: str | None) -> np.ndarray:
         """One image as a grid of whole patches: float32 (3, height, width)."""
-        pixels = self._pixels(image, apply_exif_orientation)
+        max_num_patches = self.max_num_patches
+        pixels = self._pixels(image, apply_exif_orientation, input_data_format)
         height, width = pixels.shape[1:]
         if self.do_resize:
             fitted = fit_to_patches(height, width, self.patch_size, max_num_patches)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
-from ..common.checks import shown
+from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_options
+from ..common.checks import check_mapping, check_return_tensors
+from ..common.keywords import check_keywords, parameters_of
 from ..errors import ConfigError
 from ..outputs import BatchFeature
+from .call_keywords import IMAGE_KEYWORDS, PROCESSOR_KEYWORDS, TEXT_KEYWORDS
 from .image_processing import SiglipImageProcessor
 from .naflex_processing import Siglip2ImageProcessor
 from .tokenizer import SiglipTokenizer
 
 Processor = TypeVar("Processor", bound="SiglipProcessor")
 
-_TEXT_OPTIONS = ("padding", "truncation", "max_length")
+_GROUPS = ("text_kwargs", "images_kwargs", "common_kwargs")
 
 
 class SiglipProcessor:
@@ -49,6 +51,7 @@ class SiglipProcessor:
         *,
         revision: str | None = None,
         context_length: int | None = None,
+        **options: Any,
     ) -> Processor:
         """Read the preprocessing of a checkpoint.
 
@@ -60,15 +63,23 @@ class SiglipProcessor:
             Branch, tag or commit on the hub.
         context_length : int, optional
             As for `SiglipTokenizer.from_pretrained`.
+        **options
+            As for `SiglipImageProcessor.from_pretrained` and `SiglipTokenizer.from_pretrained`.
 
         Raises
         ------
         ConfigError, CheckpointError, SiglipError
             As `SiglipImageProcessor.from_pretrained` and `SiglipTokenizer.from_pretrained`.
         """
-        files = open_model(model, revision)
-        image_processor = cls.image_processor_class.read(files)[1]
-        return cls(image_processor, SiglipTokenizer.from_pretrained(files, context_length=context_length))
+        images = cls.image_processor_class
+        settings = {name: options.pop(name) for name in images.settings() if name in options}
+        longest = options.pop("model_max_length", None)
+        also = [*images.settings(), "model_max_length"]
+        check_keywords(cls.from_pretrained, options, PREPROCESSING_KEYWORDS, also)
+        files = open_model(model, revision, **download_options(options))
+        image_processor = images.read(files)[1].changed(settings)
+        length = longest if context_length is None else context_length
+        return cls(image_processor, SiglipTokenizer.from_pretrained(files, context_length=length))
 
     def __call__(
         self,
@@ -89,7 +100,8 @@ class SiglipProcessor:
         return_tensors : {"np", None}
             The results are arrays of NumPy either way.
         **options
-            ``padding``, ``truncation`` and ``max_length`` of the tokenizer, and any of the image processor.
+            Those of the tokenizer, such as ``max_length``, and those of the image processor. They may also
+            stand in ``text_kwargs``, ``images_kwargs`` and ``common_kwargs``, as in transformers.
 
         Returns
         -------
@@ -106,20 +118,32 @@ class SiglipProcessor:
         """
         if images is None and text is None:
             raise ConfigError("neither images nor text are given; pass one of them, or both")
-        known = {*_TEXT_OPTIONS, *signature(self.image_processor.__call__).parameters}
-        for name in options:
-            if name not in known:
-                names = ", ".join(sorted(known - {"images"}))
-                raise ConfigError(f"there is no option {shown(name)}; there are: {names}")
-        text_options = {name: options.pop(name) for name in _TEXT_OPTIONS if name in options}
+        for_texts, for_images = self._divided(options)
         features = BatchFeature()
+        # What is not given is not forgotten: either refuses what it does not know.
+        tokens = self.tokenizer("" if text is None else text, return_tensors=return_tensors, **for_texts)
         if text is not None:
-            features.update(self.tokenizer(text, return_tensors=return_tensors, **text_options))
-        if text is None:
-            self.tokenizer("", **text_options)  # refuses what it does not know
+            features.update(tokens)
         if images is not None:
-            features.update(self.image_processor(images, return_tensors=return_tensors, **options))
+            features.update(self.image_processor(images, return_tensors=return_tensors, **for_images))
+        else:
+            self.image_processor.for_call(for_images)
         return features
+
+    def _divided(self, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The options of the tokenizer, and those of the image processor."""
+        groups = {group: dict(check_mapping(group, options.pop(group, None) or {})) for group in _GROUPS}
+        for group in groups.values():
+            check_return_tensors(group.pop("return_tensors", None))
+        options = {**options, **groups["common_kwargs"]}
+        texts = {*parameters_of(self.tokenizer.__call__), *TEXT_KEYWORDS} - {"text", "return_tensors"}
+        own = {*parameters_of(self.image_processor.__call__), *IMAGE_KEYWORDS} - {"images", "return_tensors"}
+        images = own | set(self.image_processor.settings())
+        others = {name: value for name, value in options.items() if name not in texts | images}
+        check_keywords(self.__call__, others, PROCESSOR_KEYWORDS, also=texts | images | set(_GROUPS))
+        for_texts = {name: value for name, value in options.items() if name in texts}
+        for_images = {name: value for name, value in options.items() if name in images}
+        return {**for_texts, **groups["text_kwargs"]}, {**for_images, **groups["images_kwargs"]}
 
 
 class Siglip2Processor(SiglipProcessor):

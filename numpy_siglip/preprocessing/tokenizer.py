@@ -10,9 +10,12 @@ import numpy as np
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
 from ..checkpoints.file_names import CONFIG_FILE, SENTENCEPIECE_FILE, TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE
+from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_options
 from ..common.checks import check_integer, check_return_tensors, shown
+from ..common.keywords import check_keywords
 from ..errors import CheckpointError, ConfigError, TextError
 from ..outputs import BatchFeature
+from .call_keywords import LENGTH_KEYWORDS, TEXT_KEYWORDS
 from .token_encoders import Encoder, read_sentencepiece, read_tokenizer
 
 DEFAULT_CONTEXT_LENGTH = 64
@@ -66,6 +69,7 @@ class SiglipTokenizer:
         *,
         revision: str | None = None,
         context_length: int | None = None,
+        **others: Any,
     ) -> SiglipTokenizer:
         """Read the tokenizer of a checkpoint (extra ``text``).
 
@@ -78,17 +82,25 @@ class SiglipTokenizer:
             Branch, tag or commit on the hub.
         context_length : int, optional
             By default that of the text tower in ``config.json``.
+        **others
+            What transformers' programs pass: ``model_max_length``, which is ``context_length``;
+            ``cache_dir``, ``force_download``, ``local_files_only`` and ``token``, for the hub; and what has
+            one right value here, such as ``use_fast=True``.
 
         Raises
         ------
         ConfigError
-            If there is no such file, it is damaged, or it is that of another model.
+            If there is no such file, it is damaged, or it is that of another model; if an option asks for
+            what there is not.
         CheckpointError
             If the model is not found.
         SiglipError
             If the library that reads the file is not installed.
         """
-        files = open_model(model, revision)
+        longest = others.pop("model_max_length", None)
+        check_keywords(cls.from_pretrained, others, PREPROCESSING_KEYWORDS, also=["model_max_length"])
+        context_length = longest if context_length is None else context_length
+        files = open_model(model, revision, **download_options(others))
         if context_length is None:
             context_length = _context_length(files)
         tokenizer = cls(read_encoder(files), context_length)
@@ -99,24 +111,29 @@ class SiglipTokenizer:
         self,
         text: Any,
         *,
-        padding: str = "max_length",
-        truncation: bool = True,
+        padding: Any = "max_length",
+        truncation: Any = True,
         max_length: int | None = None,
         return_tensors: str | None = None,
+        **others: Any,
     ) -> BatchFeature:
         """Tokenize one text or several.
 
         Parameters
         ----------
         text : str or iterable of str
-        padding : {"max_length"}
-            Transformers' programs pass it; another padding would spoil the embeddings.
-        truncation : {True}
-            Likewise.
+        padding : {"max_length", True, None}
+            All mean the same: a text is padded to ``max_length``. In transformers True pads to the longest
+            text of a batch, which would spoil the embeddings.
+        truncation : {True, "longest_first", "only_first", None}
+            Likewise, a longer text is cut.
         max_length : int, optional
             Instead of ``context_length``.
         return_tensors : {"np", None}
             The result is an array of NumPy either way.
+        **others
+            What transformers' programs pass and has one right value here, such as
+            ``add_special_tokens=True``.
 
         Returns
         -------
@@ -128,14 +145,11 @@ class SiglipTokenizer:
         TextError
             If something is no text.
         ConfigError
-            If another padding, or another library's arrays, are asked for.
+            If another padding, another library's arrays, or what there is not, is asked for.
         """
         check_return_tensors(return_tensors)
-        if padding != "max_length" or truncation is not True:
-            raise ConfigError(
-                f"padding is {shown(padding)} and truncation {shown(truncation)}; SigLIP knows texts of one "
-                "length and no mask: leave them out, or pass padding='max_length', truncation=True"
-            )
+        check_keywords(self.__call__, others, TEXT_KEYWORDS)
+        check_keywords(self.__call__, {"padding": padding, "truncation": truncation}, LENGTH_KEYWORDS)
         length = self.context_length
         if max_length is not None:
             length = check_integer("max_length", max_length, largest=_LONGEST_CONTEXT)

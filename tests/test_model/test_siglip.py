@@ -333,8 +333,10 @@ def test_a_siglip2_checkpoint_of_fixed_resolution(tmp_path, photos):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"text": ["a cat"], "apply_exif_orientaton": True}, "there is no option 'apply_exif_orientaton'"),
-        ({"text": ["a cat"], "do_resize": False}, "there is no option 'do_resize'; there are: apply_exif"),
+        ({"text": ["a cat"], "apply_exif_orientaton": True}, "do you mean 'apply_exif_orientation'"),
+        ({"text": ["a cat"], "images": None, "do_rezise": False}, "do you mean 'do_resize'"),
+        ({"text": ["a cat"], "images": None, "do_resize": "no"}, "do_resize is 'no'"),
+        ({"text": ["a cat"], "colour": 1}, "there is no option 'colour'; there are: add_special_tokens"),
         ({"padding": "longest"}, "padding is 'longest'"),
     ],
 )

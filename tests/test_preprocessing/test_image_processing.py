@@ -296,7 +296,7 @@ def test_exif_orientation(orientation, tmp_path):
         (np.full((5, 6, 3), 1.5), "values from 1.5"),
         (np.full((5, 6, 3), np.nan), "values from nan"),
         (np.full((5, 6, 3), np.inf), "values from inf"),
-        (b"bytes", "PIL.Image.open"),
+        (b"bytes", "given as 5 bytes: not an image in a format that Pillow reads"),
         (io.BytesIO(b"bytes"), "PIL.Image.open"),
         ("https://example.org/photo.jpg", "URL"),
         ("missing.jpg", "missing.jpg: no such file"),

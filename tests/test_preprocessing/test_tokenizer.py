@@ -145,9 +145,8 @@ def test_what_programs_of_transformers_pass_is_taken(siglip_folder):
     assert tokenizer(["a"], max_length=20, **usual).input_ids.shape == (1, 20)
     assert tokenizer([]).input_ids.shape == (0, 16)
     for options, message in [
-        ({"padding": True}, "padding is True"),
         ({"padding": "longest"}, "padding is 'longest'"),
-        ({"truncation": False}, "truncation False"),
+        ({"truncation": False}, "truncation is False"),
         ({"return_tensors": "pt"}, "torch.from_numpy"),
         ({"max_length": 0}, "max_length is 0"),
     ]:

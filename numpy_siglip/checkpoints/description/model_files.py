@@ -232,7 +232,7 @@ class ModelFiles:
         )
 
 
-def open_model(model: str | Path | ModelFiles, revision: str | None = None) -> ModelFiles:
+def open_model(model: str | Path | ModelFiles, revision: str | None = None, **download: Any) -> ModelFiles:
     """Open what a user calls a model. Nothing is read yet; an open model is returned as it is.
 
     Parameters
@@ -241,6 +241,8 @@ def open_model(model: str | Path | ModelFiles, revision: str | None = None) -> M
         A folder, a file in it, the name of the bundled model, or a hub id.
     revision : str, optional
         Branch, tag or commit on the hub.
+    **download
+        For huggingface_hub, see `DOWNLOAD_KEYWORDS`; without effect on what is here.
 
     Raises
     ------
@@ -257,7 +259,7 @@ def open_model(model: str | Path | ModelFiles, revision: str | None = None) -> M
         if revision is not None:
             raise CheckpointError(f"{model}: is open already; leave {revision!r} out")
         return model
-    return ModelFiles(locate_model(model, revision), str(model))
+    return ModelFiles(locate_model(model, revision, **download), str(model))
 
 
 def file_of(tensors: Checkpoint | LayoutView) -> Path:

@@ -21,6 +21,7 @@ from ...checkpoints.checkpoint import SCALE_SUFFIX, TensorEntry
 from ...checkpoints.description.model_files import ModelFiles
 from ...checkpoints.file_names import WEIGHTS_FILE
 from ...checkpoints.int8_folder import INT8_WEIGHTS_FILE
+from ...common.checks import check_flag
 from ...embedding.vision_kinds import VisionModel, open_vision_model
 from ...errors import CheckpointError, ConfigError
 from ...kernels.backend import Backend
@@ -96,6 +97,7 @@ def quantize_model(
     >>> SiglipVisionModel.from_pretrained(folder).config.hidden_size
     33
     """
+    balance = check_flag("balance", balance)
     target = Path(output).expanduser()
     require_free([target / WEIGHTS_FILE, target / INT8_WEIGHTS_FILE])
     ops = choose_backend(backend, threads, "int8", float32_layers)
