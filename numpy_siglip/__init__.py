@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from .auto.auto_classes import (
+        AutoConfig,
+        AutoImageProcessor,
+        AutoModel,
+        AutoModelForImageClassification,
+        AutoModelForZeroShotImageClassification,
+        AutoProcessor,
+        AutoTokenizer,
+    )
+    from .auto.pipeline import pipeline
     from .config.configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
     from .config.naflex_configuration import Siglip2Config, Siglip2TextConfig, Siglip2VisionConfig
     from .embedding.embedder import Embedder
@@ -36,6 +46,13 @@ if TYPE_CHECKING:
     from .tools.visualize.visualization import visualize
 
 _HOMES = {
+    "AutoConfig": "auto.auto_classes",
+    "AutoImageProcessor": "auto.auto_classes",
+    "AutoModel": "auto.auto_classes",
+    "AutoModelForImageClassification": "auto.auto_classes",
+    "AutoModelForZeroShotImageClassification": "auto.auto_classes",
+    "AutoProcessor": "auto.auto_classes",
+    "AutoTokenizer": "auto.auto_classes",
     "BaseModelOutputWithPooling": "outputs",
     "CheckpointError": "errors",
     "ConfigError": "errors",
@@ -67,6 +84,7 @@ _HOMES = {
     "convert_model": "tools.conversion",
     "inspect_model": "tools.inspection",
     "load_image": "preprocessing.images",
+    "pipeline": "auto.pipeline",
     "quantize_model": "tools.quantize.quantization",
     "validate_model": "tools.validate.validation",
     "visualize": "tools.visualize.visualization",
@@ -74,6 +92,13 @@ _HOMES = {
 
 __all__ = [
     "PUBLISHED_CHECKPOINTS",
+    "AutoConfig",
+    "AutoImageProcessor",
+    "AutoModel",
+    "AutoModelForImageClassification",
+    "AutoModelForZeroShotImageClassification",
+    "AutoProcessor",
+    "AutoTokenizer",
     "BaseModelOutputWithPooling",
     "CheckpointError",
     "ConfigError",
@@ -104,6 +129,7 @@ __all__ = [
     "convert_model",
     "inspect_model",
     "load_image",
+    "pipeline",
     "quantize_model",
     "validate_model",
     "visualize",

@@ -34,6 +34,7 @@ PACKAGE = [
     ["weights", "preprocessing"],
     ["model"],
     ["embedding"],
+    ["auto"],
     ["tools"],
     ["commands"],
     ["__main__.py"],

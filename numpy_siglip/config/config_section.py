@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..common.checks import check_integer, check_mapping, is_finite, shown
+from ..common.keywords import check_keywords
 from ..errors import ConfigError
 from ..kernels.rows.activations import ACTIVATIONS
 
@@ -49,7 +50,7 @@ class ReadableConfig:
 
     @classmethod
     def from_pretrained(
-        cls: type[Readable], model: str | Path | ModelFiles, *, revision: str | None = None
+        cls: type[Readable], model: str | Path | ModelFiles, *, revision: str | None = None, **others: Any
     ) -> Readable:
         """Read ``config.json`` from a folder, from beside a checkpoint file, or from the hub.
 
@@ -60,11 +61,15 @@ class ReadableConfig:
             open already.
         revision : str, optional
             Branch, tag or commit on the hub.
+        **others
+            ``cache_dir``, ``force_download``, ``local_files_only`` and ``token``, for the hub, and what
+            transformers' programs pass and has one right value here, such as ``trust_remote_code=False``.
 
         Raises
         ------
         ConfigError
-            If there is no such file, it is not JSON, or a value is impossible.
+            If there is no such file, it is not JSON, or a value is impossible; if an option asks for what
+            there is not.
         CheckpointError
             If the model is not found.
 
@@ -75,8 +80,10 @@ class ReadableConfig:
         44
         """
         from ..checkpoints.description.model_files import open_model
+        from ..checkpoints.loading_keywords import FILE_KEYWORDS, download_options
 
-        said = open_model(model, revision).config
+        check_keywords(cls.from_pretrained, others, FILE_KEYWORDS)
+        said = open_model(model, revision, **download_options(others)).config
         try:
             return cls.from_dict(said.values)
         except ConfigError as error:
