@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
 from ..checkpoints.file_names import SENTENCEPIECE_FILE, TOKENIZER_FILE
-from ..checkpoints.loading_keywords import download_options
+from ..checkpoints.loading_keywords import DOWNLOAD_KEYWORDS, download_options
 from ..common.checks import shown
 from ..config.configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
 from ..config.naflex_configuration import Siglip2Config, Siglip2TextConfig, Siglip2VisionConfig
@@ -43,7 +43,7 @@ def open_with(
     ('transformers', {'do_resize': False})
     """
     download = download_options(options)
-    rest = {name: value for name, value in options.items() if name not in download}
+    rest = {name: value for name, value in options.items() if name not in DOWNLOAD_KEYWORDS}
     return open_model(model, revision, **download), rest
 
 

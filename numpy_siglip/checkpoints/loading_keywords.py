@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.checks import is_truth_value
-from ..common.keywords import Keyword, Keywords
+from ..common.keywords import Keyword, Keywords, check_keywords
 from ..common.spellings import is_cpu
 
 
@@ -102,9 +102,16 @@ PREPROCESSING_KEYWORDS: Keywords = {
 def download_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """What of some options is passed on to huggingface_hub.
 
+    Raises
+    ------
+    ConfigError
+        If one is impossible.
+
     Examples
     --------
     >>> download_options({"local_files_only": True, "device_map": "cpu", "token": None})
     {'local_files_only': True}
     """
-    return {name: value for name, value in given.items() if name in DOWNLOAD_KEYWORDS and value is not None}
+    options = {name: value for name, value in given.items() if name in DOWNLOAD_KEYWORDS}
+    check_keywords(download_options, options, DOWNLOAD_KEYWORDS)
+    return {name: value for name, value in options.items() if value is not None}

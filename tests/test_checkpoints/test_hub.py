@@ -8,7 +8,21 @@ import sys
 import numpy as np
 import pytest
 
-from numpy_siglip import CheckpointError, Embedder, SiglipVisionModel
+from numpy_siglip import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoProcessor,
+    AutoTokenizer,
+    CheckpointError,
+    Embedder,
+    SiglipImageProcessor,
+    SiglipProcessor,
+    SiglipTokenizer,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    pipeline,
+)
 from numpy_siglip.checkpoints.hub import locate_model
 
 REPOSITORY = "google/siglip-base-patch16-224"
@@ -101,3 +115,47 @@ def test_published_checkpoint_equals_transformers(photos):
 
     validation = validate_model(REPOSITORY, list(photos))
     assert validation.first_divergence is None
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        SiglipVisionModel.from_pretrained,
+        AutoModel.from_pretrained,
+        AutoConfig.from_pretrained,
+        SiglipVisionConfig.from_pretrained,
+        SiglipImageProcessor.from_pretrained,
+        AutoImageProcessor.from_pretrained,
+        Embedder.from_pretrained,
+        lambda model, **options: pipeline("image-feature-extraction", model, **options),
+    ],
+)
+def test_options_of_the_hub_are_handed_on(load, toy_folder, monkeypatch):
+    asked = {}
+
+    def download(repository, **options):
+        asked.update(options, repository=repository)
+        return str(toy_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    options = {"cache_dir": "here", "force_download": True, "local_files_only": True, "token": "hf_a"}
+    load("someone/toy", revision="main", **options)
+    del asked["allow_patterns"]
+    assert asked == {"repository": "someone/toy", "revision": "main", **options}
+    asked.clear()
+    load("someone/toy", token=None, local_files_only=None)
+    assert asked.keys() == {"repository", "revision", "allow_patterns"}
+    load(toy_folder, **options)  # of what is here they ask nothing
+
+
+@pytest.mark.parametrize("load", [SiglipTokenizer, AutoTokenizer, SiglipProcessor, AutoProcessor])
+def test_options_of_the_hub_are_handed_on_for_texts(load, pair_folder, monkeypatch):
+    asked = {}
+
+    def download(_, **options):
+        asked.update(options)
+        return str(pair_folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    load.from_pretrained("someone/toy", cache_dir="here", local_files_only=True)
+    assert (asked["cache_dir"], asked["local_files_only"]) == ("here", True)
