@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .model.vision import SiglipVisionModel
     from .outputs import BaseModelOutputWithPooling, SiglipOutput
     from .preprocessing.image_processing import SiglipImageProcessor
+    from .preprocessing.image_search import find_images
     from .preprocessing.images import load_image
     from .preprocessing.naflex_processing import Siglip2ImageProcessor
     from .preprocessing.processor import Siglip2Processor, SiglipProcessor
@@ -82,6 +83,7 @@ _HOMES = {
     "SiglipVisionModel": "model.vision",
     "TextError": "errors",
     "convert_model": "tools.conversion",
+    "find_images": "preprocessing.image_search",
     "inspect_model": "tools.inspection",
     "load_image": "preprocessing.images",
     "pipeline": "auto.pipeline",
@@ -127,6 +129,7 @@ __all__ = [
     "SiglipVisionModel",
     "TextError",
     "convert_model",
+    "find_images",
     "inspect_model",
     "load_image",
     "pipeline",

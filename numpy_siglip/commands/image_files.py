@@ -50,7 +50,7 @@ def embed_image_files(
         If there are no files.
     """
     from ..embedding.embed_files import embed_files
-    from ..preprocessing.images import find_images
+    from ..preprocessing.image_search import find_images
 
     files = list(find_images(options.images))
     if not files:

@@ -1,20 +1,43 @@
-"""Writing files so that a reader finds the old ones or the new ones, never half of either."""
+"""Writing files so that a reader finds the old ones or the new ones, never half of either.
+
+Files are written into a hidden folder beside their places, and take their names when all of them are
+complete. If the process is killed before that, the next one that writes there removes the hidden folder; if
+it is killed while names are taken, the next one gives the rest of them theirs. Where several files belong
+together, all but the first give up their names before the first takes its own: what a reader then finds may
+be incomplete, and is never a mixture.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
+
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_PREFIX = f".numpy-siglip-{{}}-{_HOST}-"
+_STAGING = re.compile(rf"\.numpy-siglip-(\d+)-{_HOST}-.+\.(new|ready)")
+_REPLACED = "replaced"
+"""Folder inside the hidden one for what gives up its name."""
+
+_OWN: set[Path] = set()
+"""The hidden folders of this process, without their suffixes."""
+
+Writers = Mapping[Path, Callable[[BinaryIO], object]]
 
 
-def atomic_write(writers: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
+def atomic_write(writers: Writers) -> None:
     """Write files that take their names only when every one of them is on disk.
 
-    If one of them cannot take its name, those before it give theirs back.
+    If one of them cannot take its name, those before it give theirs back. A link is written through: what it
+    leads to is replaced, and the link stays.
 
     Parameters
     ----------
@@ -33,24 +56,28 @@ def atomic_write(writers: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
     >>> path.read_bytes()
     b'whole'
     """
-    temporaries: dict[Path, Path] = {}
+    stagings: dict[Path, Path] = {}
+    asked = {Path(os.path.realpath(path)): path for path in writers}
     try:
-        for path, write in writers.items():
-            with _errors_name(path):
-                descriptor, name = tempfile.mkstemp(prefix=".", suffix=".new", dir=path.parent)
-                temporaries[path] = Path(name)
-                with os.fdopen(descriptor, "wb") as stream:
-                    write(cast(BinaryIO, stream))
-                    stream.flush()
-                    os.fsync(stream.fileno())
-        _take_names(temporaries)
+        for target, write in zip(asked, writers.values(), strict=True):
+            with _errors_name(asked[target]):
+                if target.parent not in stagings:
+                    sweep(target.parent)
+                    stagings[target.parent] = _make_staging(target.parent)
+                _write(stagings[target.parent] / target.name, write, _mode_of(target))
+        for folder, staging in stagings.items():
+            stagings[folder] = staging.rename(staging.with_suffix(".ready"))
+        _take_names({target: stagings[target.parent] / target.name for target in asked}, asked)
     finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+        for staging in stagings.values():
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def atomic_write_folder(folder: Path, writers: Mapping[str, Callable[[BinaryIO], object]]) -> list[Path]:
-    """Write files into a folder, which is made if it is missing, and removed again if they cannot be written.
+    """Write files into a folder.
+
+    A folder that is missing or empty is made beside its place, and appears with all of its files at once;
+    into one that holds something the files are written as `atomic_write` does it.
 
     Parameters
     ----------
@@ -74,30 +101,61 @@ def atomic_write_folder(folder: Path, writers: Mapping[str, Callable[[BinaryIO],
     >>> [file.name for file in atomic_write_folder(folder, {"a.txt": lambda stream: stream.write(b"a")})]
     ['a.txt']
     """
-    made = _make(folder)
-    try:
+    target = Path(os.path.realpath(folder))
+    if target.is_dir() and any(target.iterdir()):
         atomic_write({folder / name: write for name, write in writers.items()})
+    else:
+        _write_new_folder(folder, target, writers)
+    return [folder / name for name in writers]
+
+
+def _write_new_folder(
+    folder: Path, target: Path, writers: Mapping[str, Callable[[BinaryIO], object]]
+) -> None:
+    made = _make(target.parent, folder)
+    staging = None
+    try:
+        with _errors_name(folder):
+            if os.path.lexists(target) and not target.is_dir():
+                raise _not_a_folder(folder)
+            sweep(target.parent)
+            staging = _make_staging(target.parent)
+            staging.chmod(_mode_of(target) or _ordinary_mode(0o777))
+        for name, write in writers.items():
+            with _errors_name(folder / name):
+                _write(staging / name, write, None)
+        with _errors_name(folder):
+            with suppress(OSError):  # a system that renames onto no folder, be it empty
+                target.rmdir()
+            staging.rename(target)
     except BaseException:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
         for empty in made:
             with suppress(OSError):  # somebody else may have put something into it
                 empty.rmdir()
         raise
-    return [folder / name for name in writers]
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make a folder, and return it and those above it that had to be made, innermost first."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+def _make(parent: Path, folder: Path) -> list[Path]:
+    """Make the folder above, and return it and those above it that had to be made, innermost first."""
+    missing = [place for place in (parent, *parent.parents) if not place.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        message = "cannot be made a folder, since a file or a link to nothing is in its way; name another"
-        raise NotADirectoryError(errno.ENOTDIR, message, str(folder)) from None
+        raise _not_a_folder(folder) from None
     return missing
+
+
+def _not_a_folder(folder: Path) -> NotADirectoryError:
+    message = "cannot be made a folder, since a file or a link to nothing is in its way; name another"
+    return NotADirectoryError(errno.ENOTDIR, message, str(folder))
 
 
 def check_writable(path: Path) -> None:
     """Find out whether `atomic_write` will be able to write a file, and leave nothing behind.
+
+    What a killed process left there is put in order first.
 
     Raises
     ------
@@ -108,43 +166,129 @@ def check_writable(path: Path) -> None:
     --------
     >>> check_writable(Path(tempfile.mkdtemp()) / "out.txt")
     """
+    target = Path(os.path.realpath(path))
     with _errors_name(path):
-        if path.is_dir():
+        if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder of this name is in the way")
-        with tempfile.NamedTemporaryFile(prefix=".", suffix=".new", dir=path.parent):
-            pass
+        sweep(target.parent)
+        staging = _make_staging(target.parent)
+        try:
+            (staging / target.name).touch()
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
-def _take_names(temporaries: Mapping[Path, Path]) -> None:
+def sweep(folder: Path) -> None:
+    """Put in order what processes left in a folder that were killed while they wrote.
+
+    Incomplete files are removed, complete ones get their names unless somebody has written such a file
+    since. What belongs to a process that lives, or that ran on another machine, is left alone.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be read.
+    """
+    for entry in list(os.scandir(folder)):
+        found = _STAGING.fullmatch(entry.name)
+        staging = Path(entry.path)
+        if found is None or _is_in_use(staging, int(found[1])):
+            continue
+        if found[2] == "ready":
+            with _lock(folder):
+                for file in [file for file in staging.iterdir() if file.is_file()]:
+                    target = folder / file.name
+                    if not target.exists() or target.stat().st_mtime_ns <= file.stat().st_mtime_ns:
+                        with suppress(OSError):  # it is not ours to say what is in its way
+                            file.replace(target)
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_in_use(staging: Path, process: int) -> bool:
+    if process == os.getpid():  # in a container, processes one after the other have the same number
+        return staging.with_suffix("") in _OWN
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
+def _make_staging(folder: Path) -> Path:
+    """A hidden folder, whose name says whose it is."""
+    staging = Path(tempfile.mkdtemp(prefix=_PREFIX.format(os.getpid()), suffix=".new", dir=folder))
+    _OWN.add(staging.with_suffix(""))
+    return staging
+
+
+def _write(file: Path, write: Callable[[BinaryIO], object], mode: int | None) -> None:
+    with file.open("xb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if mode is not None:
+        file.chmod(mode)
+
+
+def _take_names(staged: Mapping[Path, Path], asked: Mapping[Path, Path]) -> None:
     """Rename every file or none: what a file replaces is kept until the last one has its name."""
     kept: dict[Path, Path | None] = {}
-    try:
-        for path, temporary in temporaries.items():
-            with _errors_name(path):
-                temporary.chmod(_ordinary_mode(path))
-                kept[path] = _keep(path, temporary.with_suffix(".old")) if len(temporaries) > 1 else None
-                temporary.replace(path)
-    except BaseException:
-        if len(temporaries) > 1:
-            for path, old in kept.items():
+    taken: list[Path] = []
+    first, *others = staged
+    with ExitStack() as locks:
+        for folder in sorted({target.parent for target in staged}):
+            locks.enter_context(_lock(folder))
+        try:
+            for target in (*others, first):
+                with _errors_name(asked[target]):
+                    if target.is_dir():
+                        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                    kept[target] = _keep(target, staged[target], by_link=target == first)
+            for target in staged:
+                with _errors_name(asked[target]):
+                    staged[target].replace(target)
+                    taken.append(target)
+        except BaseException:
+            for target, old in kept.items():
                 with suppress(OSError):  # the first error is the one to tell
-                    path.unlink() if old is None else old.replace(path)
-        raise
-    finally:
-        for old in kept.values():
-            if old is not None:
-                old.unlink(missing_ok=True)
+                    if old is not None:
+                        old.replace(target)
+                    elif target in taken:
+                        target.unlink()
+            raise
 
 
-def _keep(path: Path, old: Path) -> Path | None:
-    """Give the file at a path a second name, which is returned; None if there is no file."""
-    if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink()):
+def _keep(target: Path, staged: Path, *, by_link: bool) -> Path | None:
+    """Put a file that is to be replaced aside, and say where; None if there is none.
+
+    By a link it keeps its name too until it is replaced, where a file system allows a file two names.
+    """
+    if not target.exists():
         return None
-    try:
-        os.link(path, old, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # a file system on which a file has one name only
-        path.replace(old)
+    aside = staged.parent / _REPLACED
+    aside.mkdir(exist_ok=True)
+    old = aside / target.name
+    if by_link:
+        with suppress(OSError, NotImplementedError):
+            os.link(target, old)
+            return old
+    target.replace(old)
     return old
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Let one process at a time take names in a folder, where the system has such locks."""
+    with ExitStack() as closing:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            closing.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
@@ -156,11 +300,16 @@ def _errors_name(path: Path) -> Iterator[None]:
         raise OSError(cause.errno, cause.strerror or str(cause), str(path)) from cause
 
 
-def _ordinary_mode(path: Path) -> int:
-    """Permissions of the file that is replaced, or those that any new file would get."""
+def _mode_of(path: Path) -> int | None:
+    """Permissions of what is replaced; None if there is nothing, and the system's own are right."""
     try:
         return path.stat().st_mode & 0o777
     except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+        return None
+
+
+def _ordinary_mode(most: int) -> int:
+    """Permissions that anything new would get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return most & ~mask

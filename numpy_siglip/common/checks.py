@@ -181,12 +181,12 @@ def shown(value: Any) -> str:
 
 
 def as_array(name: str, value: Any, error: type[SiglipError]) -> np.ndarray:
-    """What is or can be made an array; a tensor of torch can.
+    """What is or can be made an array; a tensor of torch can, and bfloat16 becomes float32.
 
     Raises
     ------
     SiglipError
-        Of the class ``error``, if rows differ in length.
+        Of the class ``error``, if rows differ in length, or it is a masked array, whose mask would be lost.
 
     Examples
     --------
@@ -199,7 +199,12 @@ def as_array(name: str, value: Any, error: type[SiglipError]) -> np.ndarray:
     """
     import numpy as np  # here, since ``--help`` must not wait for it
 
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise error(f"{name} is a masked array, and masks are not followed; fill it first: array.filled(0)")
     try:
-        return np.asarray(without_torch(value))
+        array = np.asarray(without_torch(value))
     except ValueError as cause:
         raise error(f"{name} is no array: its parts differ in length") from cause
+    except Exception as cause:  # an object of another library that promises to be an array
+        raise error(f"{name} is no array: {type(value).__name__} cannot be made one ({cause})") from cause
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

@@ -6,6 +6,7 @@ _EXTRAS = {
     "huggingface_hub": "hub",
     "matplotlib": "plots",
     "pillow_heif": "heif",
+    "pillow_jxl": "jxl",
     "sentencepiece": "text",
     "tokenizers": "text",
     "torch": "validate",

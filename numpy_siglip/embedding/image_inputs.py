@@ -11,20 +11,23 @@ from ..config.naflex_configuration import VisionConfig
 from ..config.vision_configuration import SiglipVisionConfig
 from ..errors import ImageError
 from ..outputs import BatchFeature
-from ..preprocessing.image_pixels import flattened
+from ..preprocessing.image_pixels import flattened, is_column
+from ..preprocessing.image_search import find_images, is_folder
 from ..preprocessing.images import is_path
 from ..preprocessing.other_images import is_image_file
 from .vision_kinds import ImageProcessor
 
 
 def as_iterable(images: Any) -> Iterable[Any]:
-    """One image as a list of one. An array of four axes is a batch already.
+    """One image as a list of one. An array of four axes is a batch already, a folder or a pattern are many.
 
     Examples
     --------
     >>> as_iterable("a.jpg"), list(as_iterable(["a.jpg", "b.jpg"]))
     (['a.jpg'], ['a.jpg', 'b.jpg'])
     """
+    if is_column(images):
+        return images.tolist()
     if (
         is_path(images)
         or is_image_file(images)
@@ -39,15 +42,25 @@ def as_iterable(images: Any) -> Iterable[Any]:
 
 
 def single_images(images: Any) -> Iterator[Any]:
-    """Each image by itself, however they are nested.
+    """Each image by itself, however they are nested; of a folder or a pattern, each of its files.
+
+    Raises
+    ------
+    ImageError
+        If a picture stands beside an array of several, or no file fits a pattern.
 
     Examples
     --------
     >>> list(single_images([["a.jpg", "b.jpg"], "c.jpg"]))
     ['a.jpg', 'b.jpg', 'c.jpg']
+    >>> photo in single_images(photo.parent)
+    True
     """
-    for item in as_iterable(images):
-        yield from flattened(item)
+    for image in flattened(iter(as_iterable(images))):
+        if is_path(image) and str(image) and (is_folder(image) or "*" in str(image)):
+            yield from find_images([image])
+        else:
+            yield image
 
 
 def preprocess_one(

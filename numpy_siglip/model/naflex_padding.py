@@ -97,6 +97,8 @@ def _check_mask(mask: np.ndarray, grids: list[tuple[int, int]], length: int) -> 
             f"pixel_attention_mask has shape {mask.shape} and dtype {mask.dtype}; the model takes a number "
             f"for each patch: ({len(grids)}, {length})"
         )
+    if not np.isin(mask, (0, 1)).all():
+        raise ImageError("pixel_attention_mask holds something else than 0 and 1")
     for image, ((rows, columns), own) in enumerate(zip(grids, mask != 0, strict=True)):
         count = int(own.sum())
         if not own[:count].all():

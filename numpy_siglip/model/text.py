@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..common.checks import shown
+from ..common.checks import as_array, shown
 from ..common.keywords import check_keywords
-from ..common.tensors import without_torch
 from ..config.configuration import SiglipTextConfig
 from ..errors import TextError
 from ..kernels.backend import Backend
@@ -162,10 +161,7 @@ class SiglipTextModel(Tower):
 
     def _check_ids(self, input_ids: Any) -> np.ndarray:
         """The ids as int64, once they are known to fit."""
-        try:
-            ids = np.asarray(without_torch(input_ids))
-        except ValueError:  # texts of different lengths
-            raise TextError("input_ids holds texts of different lengths; pad them to one") from None
+        ids = as_array("input_ids", input_ids, TextError)
         longest, vocabulary = self.config.max_position_embeddings, self.config.vocab_size
         wanted = f"(batch, {longest})"
         if ids.dtype.kind not in "iu":

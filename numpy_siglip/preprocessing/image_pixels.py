@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.checks import as_array, shown
 from ..errors import ImageError
-from .images import is_path, load_image, one_line
+from .images import is_path, load_image, one_line, require_bounded, upright
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,12 +43,40 @@ def flattened(images: Any) -> Iterator[Any]:
     ['a.jpg', 'b.jpg', 'c.jpg']
     """
     if isinstance(images, (list, tuple, Iterator)) and not hasattr(images, "read"):  # no open file
-        for inner in images:
+        batches: bool | None = None
+        for index, inner in enumerate(images):
+            is_batch = getattr(inner, "ndim", None) == 4
+            if batches is not None and is_batch != batches:
+                raise ImageError(
+                    f"entry {index} is {'an array of several images' if is_batch else 'one image'}, and "
+                    f"{'no' if is_batch else 'each'} entry before it was one of several; give images one by "
+                    "one, or arrays of four axes alone"
+                )
+            batches = is_batch
             yield from flattened(inner)
     elif getattr(images, "ndim", None) == 4:
         yield from images
+    elif is_column(images):
+        yield from images.tolist()
     else:
         yield images
+
+
+def is_column(images: Any) -> bool:
+    """Whether images come in an array of one axis or a column of a table, as paths do.
+
+    Examples
+    --------
+    >>> is_column(np.array(["a.jpg", "b.jpg"])), is_column(np.zeros(3)), is_column("a.jpg")
+    (True, False, False)
+    """
+    if is_path(images) or not hasattr(images, "tolist") or not hasattr(images, "__len__"):
+        return False
+    if isinstance(images, np.ndarray):
+        return images.ndim == 1 and images.dtype.kind in "OUT"
+    # A column of pandas or of polars, or an array of arrow: what they hold is known by the first of it.
+    shape = getattr(images, "shape", (len(images),))
+    return len(shape) == 1 and len(images) > 0 and not isinstance(next(iter(images)), (int, float, np.number))
 
 
 def image_pixels(image: Any, *, do_convert_rgb: bool, apply_exif_orientation: bool) -> np.ndarray:
@@ -72,12 +101,14 @@ def image_pixels(image: Any, *, do_convert_rgb: bool, apply_exif_orientation: bo
     >>> image_pixels(photo, do_convert_rgb=True, apply_exif_orientation=False).shape
     (3, 427, 640)
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if is_path(image):
         image = load_image(image, apply_exif_orientation=apply_exif_orientation)
-    elif isinstance(image, Image.Image) and apply_exif_orientation:
-        image = ImageOps.exif_transpose(image)
+    elif isinstance(image, Image.Image):
+        require_bounded(image, _name_of(image))
+        if apply_exif_orientation:
+            image = _decoded(image)
     if isinstance(image, Image.Image):
         return _pixels_of_pillow_image(image, do_convert_rgb)
     return _pixels_of_array(image, do_convert_rgb)
@@ -95,17 +126,34 @@ def _pixels_of_pillow_image(image: Image.Image, do_convert_rgb: bool) -> np.ndar
             image = Image.alpha_composite(white, image.convert("RGBA"))
         return np.moveaxis(np.asarray(image.convert("RGB")), -1, 0)
     except Exception as cause:  # an opened file is only now decoded, and not every mode becomes RGB
-        name = getattr(image, "filename", "") or "the image"
-        raise ImageError(
-            f"{name}: cannot be converted to RGB from mode {image.mode} ({one_line(cause)})"
-        ) from cause
+        problem = (
+            "cannot be decoded"
+            if image.mode == "RGB"
+            else f"cannot be converted to RGB from mode {image.mode}"
+        )
+        raise ImageError(f"{_name_of(image)}: {problem} ({one_line(cause)})") from cause
+
+
+def _name_of(image: Image.Image) -> str:
+    """The file that an image of Pillow was opened from, if it was."""
+    return str(getattr(image, "filename", "") or "an image of Pillow")
+
+
+def _decoded(image: Image.Image) -> Image.Image:
+    """An image turned upright, which decodes it."""
+    try:
+        return upright(image)
+    except Exception as cause:
+        raise ImageError(f"{_name_of(image)}: cannot be decoded ({one_line(cause)})") from cause
 
 
 def _pixels_of_array(image: Any, do_convert_rgb: bool) -> np.ndarray:
     """An array in one of the accepted layouts -> (3, H, W)."""
     if isinstance(image, bytes) or hasattr(image, "read"):
         raise ImageError(f"an image is given as {type(image).__name__}; open it with PIL.Image.open first")
-    array = np.asarray(image)
+    if isinstance(image, (list, tuple, dict)) or image is None:
+        raise ImageError(f"not an image: {shown(image)}; expected an array, a path or an image of Pillow")
+    array = as_array("an image", image, ImageError)
     if array.dtype.kind not in "uif" or array.size == 0:
         advice = "; a mask becomes an image by mask * np.uint8(255)" if array.dtype.kind == "b" else ""
         raise ImageError(

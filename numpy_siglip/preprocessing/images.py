@@ -1,25 +1,42 @@
-"""Finding and reading image files."""
+"""Reading image files."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.checks import check_flag
+from ..common.extras import how_to_install
 from ..errors import ImageError
+from .image_formats import how_to_read, is_image_suffix, package_for, readable_suffixes, register, suffix_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
+LARGEST_STREAM = 2**30
+"""Bytes that are read of an image that comes through a pipe, which does not say how long it is."""
+
+EMPTY_NAME = "an image's name is empty; name a file or a folder (perhaps a variable is not set)"
+
+_MOST_GROWTH = 16
+_SMALL = 2**20
+_ORIENTATION = 0x0112  # of EXIF 2.32, table 4
+_TURNS = (
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
 )
+"""What turns an image upright, by the number in its tag, from 2 on."""
 
 _URL = re.compile("(?:https?|ftp|file|data|s3|gs):")
-_EMPTY_NAME = "an image's name is empty; name a file or a folder (perhaps a variable is not set)"
 
 
 def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = False) -> Image.Image:
@@ -44,6 +61,10 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
         If the file is missing, empty, truncated, not an image, or so large when it is unpacked
         that Pillow takes it for a decompression bomb. The message begins with the path.
 
+    Notes
+    -----
+    A named pipe, and what a shell makes of ``<(command)``, is read to its end.
+
     Examples
     --------
     >>> load_image(photo).size
@@ -53,18 +74,18 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
         ...
     numpy_siglip.errors.ImageError: no-such-photo.jpg: no such file
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     check_flag("apply_exif_orientation", apply_exif_orientation)
     if not os.fspath(path):
-        raise ImageError(_EMPTY_NAME)
+        raise ImageError(EMPTY_NAME)
     file = Path(path)
     try:
-        if file.stat().st_size == 0:
-            raise ImageError(f"{file}: empty file")
-        with Image.open(file) as image:
+        with _opened(file) as image:
+            require_bounded(image, file)
             image.load()
-            return ImageOps.exif_transpose(image) if apply_exif_orientation else image.copy()
+            require_bounded(image, file)
+            return upright(image) if apply_exif_orientation else image.copy()
     except ImageError:
         raise
     except FileNotFoundError as cause:
@@ -77,78 +98,156 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
             raise ImageError(f"{file}: a link to {file.readlink()}, which is not there") from cause
         raise ImageError(f"{file}: no such file") from cause
     except UnidentifiedImageError as cause:
+        suffix = suffix_of(file)
+        if is_image_suffix(suffix) and suffix not in readable_suffixes():
+            raise ImageError(f"{file}: {suffix} files are not read here: {how_to_read(suffix)}") from cause
         raise ImageError(f"{file}: not an image in a format that Pillow reads") from cause
     except Image.DecompressionBombError as cause:
-        raise ImageError(
-            f"{file}: far too many pixels ({cause}); if you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from cause
+        raise ImageError(f"{file}: {_too_large(cause)}") from cause
     except OSError as cause:
         raise ImageError(f"{file}: cannot be read ({cause.strerror or one_line(cause)})") from cause
+    except MemoryError as cause:
+        raise ImageError(f"{file}: does not fit in memory; resize it first") from cause
     except Exception as cause:  # Pillow's decoders raise SyntaxError, struct.error and others on damage
         raise ImageError(f"{file}: damaged image ({type(cause).__name__}: {one_line(cause)})") from cause
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
-    """Files as they are named, folders searched through for image files, in sorted order.
+def _opened(file: Path) -> Image.Image:
+    """An image of Pillow, whose header is read; what comes through a pipe is read to its end."""
+    from PIL import Image, UnidentifiedImageError
 
-    A file that is named is taken whatever its suffix; in a folder, and in the folders inside it,
-    files with an image's suffix are taken and hidden ones are not. Links to files are taken; a link to
-    a folder is followed if it is named, and left alone inside a folder, where it could lead in a circle.
+    kind = file.stat()
+    source: Any = file
+    if not stat.S_ISREG(kind.st_mode) or kind.st_size == 0:  # some network file systems say 0 of every file
+        source = io.BytesIO(_content(file, kind.st_mode))
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError:
+        begin = source.getvalue()[:32] if source is not file else _begin(file)
+        package = package_for(begin)
+        if package is None:
+            raise
+        if not register(package):
+            raise ImageError(
+                f"{file}: an image that {package} reads, which is not installed: {how_to_install(package)}"
+            ) from None
+        return Image.open(source)
+
+
+def _content(file: Path, mode: int) -> bytes:
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise ImageError(f"{file}: a device or a terminal, not an image; name a file or pipe one in")
+    with file.open("rb") as stream:
+        content = stream.read(LARGEST_STREAM + 1)
+    if not content:
+        raise ImageError(f"{file}: empty file")
+    if len(content) > LARGEST_STREAM:
+        raise ImageError(f"{file}: more than {LARGEST_STREAM} bytes came through it; name a file instead")
+    return content
+
+
+def _begin(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(32)
+
+
+def require_bounded(image: Image.Image, name: object) -> None:
+    """Refuse an image without pixels, with far too many, or that unfolds to far more than it says.
 
     Parameters
     ----------
-    paths : iterable of str or path-like
-
-    Yields
-    ------
-    Path
-        What does not exist or cannot be opened, be it a file, a folder or a link, is passed on, to fail
-        where it is read.
+    image : PIL.Image.Image
+    name : object
+        What the message begins with.
 
     Raises
     ------
     ImageError
-        If a name is empty, which would otherwise mean the current folder.
 
     Examples
     --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> for name in ("b.JPG", "a.png", "notes.txt"):
-    ...     (folder / name).touch()
-    >>> [path.name for path in find_images([folder, "c.dat"])]
-    ['a.png', 'b.JPG', 'c.dat']
+    >>> from PIL import Image
+    >>> require_bounded(Image.new("RGB", (0, 5)), "an image")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.ImageError: an image: has 0 x 5 pixels, and so nothing to see
     """
-    for path in paths:
-        if not os.fspath(path):
-            raise ImageError(_EMPTY_NAME)
-        if _is_folder(path):
-            yield from _images_in_folder(Path(path))
-        else:
-            yield Path(path)
+    from PIL import Image
+
+    width, height = image.size
+    if width * height == 0:
+        raise ImageError(f"{name}: has {width} x {height} pixels, and so nothing to see")
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ImageError(f"{name}: {_too_large(f'{width} x {height}')}")
+    if image.format == "EPS":  # Pillow would let Ghostscript run it
+        raise ImageError(f"{name}: a program that draws an image (EPS), which is not run; convert it to PNG")
+    screen = _screen_of_gif(image)
+    if screen and width * height > max(_SMALL, _MOST_GROWTH * screen[0] * screen[1]):
+        raise ImageError(
+            f"{name}: says that it has {screen[0]} x {screen[1]} pixels and unfolds to {width} x {height}; "
+            "it is damaged, or made to fill the memory"
+        )
 
 
-def _images_in_folder(folder: Path) -> Iterator[Path]:
-    waiting = [(folder, True)]  # with whether each is a folder; the next one is last
-    while waiting:
-        path, is_folder = waiting.pop()
-        try:
-            entries = sorted(os.scandir(path), key=lambda entry: entry.name) if is_folder else None
-        except OSError:
-            entries = None
-        if entries is None:
-            yield path
-            continue
-        for entry in reversed(entries):
-            is_image = Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and not _is_folder(entry)
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if not entry.name.startswith(".") and (is_image or is_folder):
-                waiting.append((path / entry.name, is_folder))
+def _screen_of_gif(image: Image.Image) -> tuple[int, int] | None:
+    """The size that a GIF says it has; Pillow gives it that of its first frame, if that is larger."""
+    stream = getattr(image, "fp", None)
+    if image.format != "GIF" or stream is None:
+        return None
+    place = stream.tell()
+    stream.seek(6)  # behind the signature (https://www.w3.org/Graphics/GIF/spec-gif89a.txt, 18)
+    screen = stream.read(4)
+    stream.seek(place)
+    return int.from_bytes(screen[:2], "little"), int.from_bytes(screen[2:], "little")
 
 
-def _is_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether this is a folder or a link to one; no path is too odd to be asked about."""
-    return os.path.isdir(path)  # noqa: PTH112  (Path.is_dir raises where it may not look)
+def _too_large(what: object) -> str:
+    return (
+        f"far too many pixels ({what}); if you trust it, allow more: --max-pixels on the command line, "
+        "PIL.Image.MAX_IMAGE_PIXELS in Python"
+    )
+
+
+def orientation_of(image: Image.Image) -> int:
+    """How an image asks to be turned, from 1, not at all, to 8; 1 if it says nothing that makes sense.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> orientation_of(Image.new("RGB", (2, 3)))
+    1
+    """
+    try:
+        value = image.getexif().get(_ORIENTATION)
+    except Exception:  # a damaged block, of which Pillow says so in many ways; the pixels are as they are
+        return 1
+    return value if isinstance(value, int) and 2 <= value <= len(_TURNS) + 1 else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image turned as its EXIF tag asks; nothing else of the EXIF block is looked at or written.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+
+    Returns
+    -------
+    PIL.Image.Image
+        A copy.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> image = Image.new("RGB", (2, 3))
+    >>> image.getexif()[0x0112] = 6
+    >>> upright(image).size
+    (3, 2)
+    """
+    from PIL import Image
+
+    number = orientation_of(image)
+    return image.copy() if number == 1 else image.transpose(getattr(Image.Transpose, _TURNS[number - 2]))
 
 
 def one_line(error: Exception) -> str:

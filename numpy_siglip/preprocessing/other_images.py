@@ -11,6 +11,7 @@ from ..common.checks import shown
 from ..common.reading import unexpected_as
 from ..common.tensors import without_torch
 from ..errors import ConfigError, ImageError
+from .images import require_bounded
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,5 +76,7 @@ def _opened(content: bytes) -> Image.Image:
             image = Image.open(io.BytesIO(content))
         except UnidentifiedImageError as cause:
             raise ImageError(f"{name}: not an image in a format that Pillow reads") from cause
+        require_bounded(image, name)
         image.load()
+        require_bounded(image, name)
     return image

@@ -253,7 +253,7 @@ def test_rows_of_a_batch_are_those_of_its_images(pair_folder, photos):
     pixels = np.random.default_rng(0).integers(256, size=(3, 9, 9, 3), dtype=np.uint8)
     for images, count in (
         ([[photos[0], photos[1]], photos[2]], 3),
-        ([pixels, photos[0]], 4),
+        ([pixels, pixels], 6),
         ([[], photos[0]], 1),
         (photos[0], 1),
         (str(photos[0]), 1),
@@ -263,6 +263,14 @@ def test_rows_of_a_batch_are_those_of_its_images(pair_folder, photos):
         assert all(len(embedded) == len(rows) for embedded, rows in batches)
         assert sum(len(rows) for _, rows in batches) == count
         assert embedder.embed_images(images).shape == (count, 33)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_picture_beside_an_array_of_several_is_refused(first, pair_folder, photos):
+    """Rows could not be told apart by the entries of the list."""
+    images = [photos[0], np.zeros((3, 9, 9, 3), np.uint8)]
+    with pytest.raises(ImageError, match=r"entry 1 is (one image|an array of several images), and"):
+        Embedder.from_pretrained(pair_folder).embed_images(images if first == 0 else images[::-1])
 
 
 def test_one_bad_image_of_several_is_left_out_alone(pair_folder, photos):

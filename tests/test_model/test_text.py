@@ -241,7 +241,7 @@ def test_a_vision_checkpoint_has_no_text_tower(toy_folder):
         (np.zeros((2, 0), int), r"shape \(2, 0\)"),
         ([[1, 120]], "holds 120, but the model knows tokens 0 to 119"),
         ([[1, -1]], "holds -1"),
-        ([[1, 2], [3]], "different lengths"),
+        ([[1, 2], [3]], "its parts differ in length"),
         (np.array([[2**63, 1]], np.uint64), r"holds 9223372036854775808"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from numpy_siglip import ImageError, load_image
-from numpy_siglip.preprocessing.images import find_images
+from numpy_siglip.preprocessing.image_search import find_images
 
 RANDOM = np.random.default_rng(0)
 KINDS = {"jpg": {}, "png": {}, "webp": {"lossless": True}, "gif": {}, "tiff": {}, "bmp": {}}

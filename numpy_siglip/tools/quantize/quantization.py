@@ -27,7 +27,7 @@ from ...errors import CheckpointError, ConfigError
 from ...kernels.backend import Backend
 from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
-from ...preprocessing.images import find_images
+from ...preprocessing.image_search import find_images
 from ...version import __version__
 from ...weights.tower_weights import require_layers, stays_float
 from ..conversion import Source, open_source, require_free, write_source

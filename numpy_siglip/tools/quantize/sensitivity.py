@@ -12,7 +12,7 @@ from ...embedding.vision_kinds import open_vision_model
 from ...errors import CheckpointError, ConfigError
 from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
-from ...preprocessing.images import find_images
+from ...preprocessing.image_search import find_images
 from .calibration import drawn_images
 
 _NUM_IMAGES = 4
