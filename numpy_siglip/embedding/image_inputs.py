@@ -13,7 +13,7 @@ from ..errors import ImageError
 from ..outputs import BatchFeature
 from ..preprocessing.image_pixels import flattened, is_column
 from ..preprocessing.image_search import find_images, is_folder
-from ..preprocessing.images import is_path
+from ..preprocessing.images import is_path, name_of, orientation_of
 from ..preprocessing.other_images import is_image_file
 from .vision_kinds import ImageProcessor
 
@@ -63,6 +63,17 @@ def single_images(images: Any) -> Iterator[Any]:
             yield image
 
 
+def asks_to_be_turned(image: Any) -> bool:
+    """Whether an image of Pillow has an EXIF tag that says that it lies on its side or on its head.
+
+    Examples
+    --------
+    >>> asks_to_be_turned("photo.jpg")
+    False
+    """
+    return hasattr(image, "getexif") and orientation_of(image) != 1
+
+
 def preprocess_one(
     processor: ImageProcessor, config: VisionConfig, image: Any, apply_exif_orientation: bool
 ) -> BatchFeature:
@@ -71,13 +82,13 @@ def preprocess_one(
     Raises
     ------
     ImageError
-        If it cannot be read, or becomes an array of another size.
+        If it becomes an array of another size.
     """
     inputs = processor(image, apply_exif_orientation=apply_exif_orientation)
     if isinstance(config, SiglipVisionConfig) and not config.takes(*inputs.pixel_values.shape[2:]):
         height, width = inputs.pixel_values.shape[2:]
         raise ImageError(
-            f"{image if is_path(image) else 'an image'}: becomes {height} x {width} pixels by this "
+            f"{name_of(image)}: becomes {height} x {width} pixels by this "
             f"preprocessing, and the model takes images of {config.image_size}; resize or crop it first, "
             "or change the preprocessing"
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..common.checks import as_array, shown
 from ..errors import ImageError
-from .images import is_path, load_image, one_line, require_bounded, upright
+from .images import is_path, load_image, name_of, one_line, require_bounded, upright
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -106,7 +106,7 @@ def image_pixels(image: Any, *, do_convert_rgb: bool, apply_exif_orientation: bo
     if is_path(image):
         image = load_image(image, apply_exif_orientation=apply_exif_orientation)
     elif isinstance(image, Image.Image):
-        require_bounded(image, _name_of(image))
+        require_bounded(image, name_of(image))
         if apply_exif_orientation:
             image = _decoded(image)
     if isinstance(image, Image.Image):
@@ -131,12 +131,7 @@ def _pixels_of_pillow_image(image: Image.Image, do_convert_rgb: bool) -> np.ndar
             if image.mode == "RGB"
             else f"cannot be converted to RGB from mode {image.mode}"
         )
-        raise ImageError(f"{_name_of(image)}: {problem} ({one_line(cause)})") from cause
-
-
-def _name_of(image: Image.Image) -> str:
-    """The file that an image of Pillow was opened from, if it was."""
-    return str(getattr(image, "filename", "") or "an image of Pillow")
+        raise ImageError(f"{name_of(image)}: {problem} ({one_line(cause)})") from cause
 
 
 def _decoded(image: Image.Image) -> Image.Image:
@@ -144,7 +139,7 @@ def _decoded(image: Image.Image) -> Image.Image:
     try:
         return upright(image)
     except Exception as cause:
-        raise ImageError(f"{_name_of(image)}: cannot be decoded ({one_line(cause)})") from cause
+        raise ImageError(f"{name_of(image)}: cannot be decoded ({one_line(cause)})") from cause
 
 
 def _pixels_of_array(image: Any, do_convert_rgb: bool) -> np.ndarray:

@@ -74,9 +74,20 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
         ...
     numpy_siglip.errors.ImageError: no-such-photo.jpg: no such file
     """
+    image = read_image(path)
+    return upright(image) if check_flag("apply_exif_orientation", apply_exif_orientation) else image.copy()
+
+
+def read_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Do as `load_image`, but give the image as Pillow opened it, with what it knows of its file.
+
+    Raises
+    ------
+    ImageError
+        As `load_image`.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    check_flag("apply_exif_orientation", apply_exif_orientation)
     if not os.fspath(path):
         raise ImageError(EMPTY_NAME)
     file = Path(path)
@@ -85,7 +96,8 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
             require_bounded(image, file)
             image.load()
             require_bounded(image, file)
-            return upright(image) if apply_exif_orientation else image.copy()
+            orientation_of(image)  # read while the file is open; Pillow remembers it
+            return image
     except ImageError:
         raise
     except FileNotFoundError as cause:
@@ -104,6 +116,8 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
         raise ImageError(f"{file}: not an image in a format that Pillow reads") from cause
     except Image.DecompressionBombError as cause:
         raise ImageError(f"{file}: {_too_large(cause)}") from cause
+    except IsADirectoryError as cause:
+        raise ImageError(f"{file}: a folder; name one image in it") from cause
     except OSError as cause:
         raise ImageError(f"{file}: cannot be read ({cause.strerror or one_line(cause)})") from cause
     except MemoryError as cause:
@@ -270,3 +284,14 @@ def is_path(image: Any) -> bool:
     (True, False)
     """
     return isinstance(image, (str, os.PathLike))
+
+
+def name_of(image: Any) -> str:
+    """What messages call an image: its path, the file that Pillow opened it from, or nothing in particular.
+
+    Examples
+    --------
+    >>> name_of("photo.jpg"), name_of(3)
+    ('photo.jpg', 'an image')
+    """
+    return str(image if is_path(image) else getattr(image, "filename", "") or "an image")

@@ -222,6 +222,9 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
     staging = module._make_staging(tmp_path)
     sweep(tmp_path)
     assert staging.is_dir()
+    module._OWN.clear()  # as in another process that has the same number, the first having been killed
+    sweep(tmp_path)
+    assert not staging.exists()
     other_host = tmp_path / ".numpy-siglip-1-00000000-abc.new"
     other_host.mkdir()
     sweep(tmp_path)
