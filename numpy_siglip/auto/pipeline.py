@@ -19,15 +19,24 @@ from ..model.pretrained import read_configuration
 from ..model.vision import SiglipVisionModel
 from .auto_classes import (
     AutoImageProcessor,
+    AutoModelForImageClassification,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
     AutoTokenizer,
     open_with,
 )
-from .pipelines import ImageFeatureExtractionPipeline, Pipeline, ZeroShotImageClassificationPipeline
+from .classification_pipeline import ImageClassificationPipeline, function_of
+from .feature_pipeline import ImageFeatureExtractionPipeline
+from .pipelines import Pipeline
+from .zero_shot_pipeline import ZeroShotImageClassificationPipeline
 
 TASKS: dict[str, type[Pipeline]] = {
-    kind.task: kind for kind in (ZeroShotImageClassificationPipeline, ImageFeatureExtractionPipeline)
+    kind.task: kind
+    for kind in (
+        ZeroShotImageClassificationPipeline,
+        ImageClassificationPipeline,
+        ImageFeatureExtractionPipeline,
+    )
 }
 _OWN_KEYWORDS: Keywords = {
     "feature_extractor": Keyword((None,), "pass an image_processor"),
@@ -56,7 +65,7 @@ def pipeline(
 
     Parameters
     ----------
-    task : {"zero-shot-image-classification", "image-feature-extraction"}
+    task : {"zero-shot-image-classification", "image-classification", "image-feature-extraction"}
     model : str, Path, ModelFiles or model
         What `AutoModel.from_pretrained` takes, or a model that is loaded, with ``image_processor`` and, for
         texts, ``tokenizer``.
@@ -111,6 +120,8 @@ def pipeline(
     if not isinstance(model, Module):
         files, rest = open_with(model, revision, {"dtype": dtype, **for_model, **(model_kwargs or {})})
         model = _loaded(kind, files, rest)
+        if kind is ImageClassificationPipeline:
+            for_calls.setdefault("function_to_apply", function_of(files.config.values))
     if processor is not None:
         both = AutoProcessor.from_pretrained(processor) if _is_name(processor) else processor
         image_processor = (
@@ -127,6 +138,8 @@ def _loaded(kind: type[Pipeline], files: ModelFiles, options: dict[str, Any]) ->
     """The model that a pipeline runs; to extract features, no tower for texts is read."""
     if kind is ZeroShotImageClassificationPipeline:
         return AutoModelForZeroShotImageClassification.from_pretrained(files, **options)
+    if kind is ImageClassificationPipeline:
+        return AutoModelForImageClassification.from_pretrained(files, **options)
     naflex = isinstance(read_configuration(AnyVisionConfig, files), Siglip2VisionConfig)
     return (Siglip2VisionModel if naflex else SiglipVisionModel).from_pretrained(files, **options)
 

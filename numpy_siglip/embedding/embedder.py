@@ -229,6 +229,8 @@ class Embedder(Pretrained):
         >>> [(images == [photo], rows.shape) for images, rows in batches], list(left_out)
         ([(True, (1, 33))], ['no.jpg'])
         """
+        normalize = check_flag("normalize", normalize)
+        check_flag("apply_exif_orientation", apply_exif_orientation)
         for batch in in_batches(single_images(images), check_batch_size(batch_size)):
             embedded, inputs = [], []
             for image in batch:

@@ -173,8 +173,9 @@ class ImageSteps:
         """
         settings = {name: value for name, value in options.items() if name in self.settings()}
         others = {name: value for name, value in options.items() if name not in settings}
-        known = parameters_of(self.__call__)  # which the call itself has taken
-        others = {name: value for name, value in others.items() if name not in known}
+        if others:
+            known = parameters_of(self.__call__)  # which the call itself has taken
+            others = {name: value for name, value in others.items() if name not in known}
         check_keywords(self.__call__, others, IMAGE_KEYWORDS, also=self.settings())
         return self.changed(settings)
 

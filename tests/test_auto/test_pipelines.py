@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import shutil
 import types
 
 import numpy as np
@@ -27,7 +29,8 @@ from numpy_siglip import (
 )
 from numpy_siglip.errors import UnknownOptionError
 
-ZERO_SHOT, FEATURES = "zero-shot-image-classification", "image-feature-extraction"
+ZERO_SHOT, CLASSES = "zero-shot-image-classification", "image-classification"
+FEATURES = "image-feature-extraction"
 LABELS = ["a cat", "a dog on a bicycle", "a bowl of ramen", "two cats"]
 
 
@@ -39,7 +42,7 @@ def _theirs(task, folder, **options):
 
 def _assert_same_scores(ours, theirs):
     assert [each["label"] for each in ours] == [each["label"] for each in theirs]
-    assert all(list(each) == ["score", "label"] and type(each["score"]) is float for each in ours)
+    assert all(sorted(each) == ["label", "score"] and type(each["score"]) is float for each in ours)
     scores = ([each["score"] for each in found] for found in (ours, theirs))
     assert_close(*(np.array(found, np.float32) for found in scores), relative=1e-5)
 
@@ -116,6 +119,28 @@ def test_features_of_naflex_and_of_both_towers(
         extract = pipeline(FEATURES, model=both)
         assert extract(path) == pipeline(FEATURES, model=one)(path)
         assert not hasattr(extract.model, "text_model")
+
+
+@pytest.mark.parametrize("function", [None, "sigmoid", "Softmax", "none"])
+def test_classifiers_equal_transformers(function, classifier_folder, photos):
+    paths = [str(photo) for photo in photos]
+    theirs = _theirs(CLASSES, classifier_folder)(paths, function_to_apply=function)
+    classify = pipeline(CLASSES, model=classifier_folder)
+    for ours, expected in zip(classify(paths, function_to_apply=function), theirs, strict=True):
+        _assert_same_scores(ours, expected)
+    assert [len(found) for found in classify(paths[:2], top_k=2)] == [2, 2]
+    assert len(classify(paths[0], top_k=None)) == 3
+
+
+@pytest.mark.parametrize(
+    "problem", ["single_label_classification", "multi_label_classification", "regression"]
+)
+def test_classifiers_of_other_problems(problem, classifier_folder, photos, tmp_path):
+    folder = shutil.copytree(classifier_folder, tmp_path / "model")
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"problem_type": problem}))
+    path = str(photos[0])
+    _assert_same_scores(pipeline(CLASSES, folder)(path), _theirs(CLASSES, folder)(path))
 
 
 def test_options_of_a_pipeline_hold_for_its_calls(pair_folder, photos):
@@ -218,3 +243,28 @@ def test_a_model_without_the_tower_that_a_task_takes_is_told(toy_folder, pair_fo
         pipeline(ZERO_SHOT, toy_folder)
     with pytest.raises(ConfigError, match="SiglipTextModel has no tower for images"):
         pipeline(FEATURES, SiglipTextModel.from_pretrained(pair_folder), image_processor=processor)
+    with pytest.raises(ConfigError, match="takes a classifier, and SiglipModel is none"):
+        pipeline(CLASSES, SiglipModel.from_pretrained(pair_folder), image_processor=processor)
+
+
+def test_options_of_classifiers_are_told(classifier_folder, photos):
+    classify = pipeline(CLASSES, classifier_folder)
+    for options, message in [
+        ({"top_k": 0}, "top_k is 0"),
+        ({"function_to_apply": "tanh"}, "function_to_apply is 'tanh'; there are: sigmoid, softmax, none"),
+        ({"topk": 1}, "do you mean 'top_k'"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            classify(photos[0], **options)
+
+
+def test_texts_are_embedded_once(classify, photos, monkeypatch):
+    texts = []
+    embed = type(classify.model.text_model).__call__
+    monkeypatch.setattr(
+        type(classify.model.text_model),
+        "__call__",
+        lambda self, ids, **o: texts.append(ids) or embed(self, ids, **o),
+    )
+    assert len(classify(photos, candidate_labels=LABELS, batch_size=1)) == len(photos)
+    assert len(texts) == 1
