@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,7 +26,11 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-_FUNCTIONS = {"sigmoid": _sigmoid, "softmax": _softmax, "none": np.asarray}
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sigmoid": _sigmoid,
+    "softmax": _softmax,
+    "none": np.asarray,
+}
 
 
 class ImageClassificationPipeline(Pipeline):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.extras import how_to_install
+from ..common.keywords import check_keywords
 from ..errors import CheckpointError
 from .bundled import BUNDLED_MODEL, bundled_folder
 from .file_names import (
@@ -19,6 +20,7 @@ from .file_names import (
     TOKENIZER_FILE,
     TOKENIZER_SETTINGS_FILE,
 )
+from .loading_keywords import DOWNLOAD_KEYWORDS
 
 # One optional owner and a name, as the hub allows them; anything else must be a path.
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
@@ -62,6 +64,7 @@ def locate_model(model: str | Path, revision: str | None = None, **download: Any
         ...
     numpy_siglip.errors.CheckpointError: ./no/such/folder: no such file or folder
     """
+    check_keywords(locate_model, download, DOWNLOAD_KEYWORDS)
     if not isinstance(model, (str, os.PathLike)) or not str(model):
         raise CheckpointError(
             f'no model named; give a folder, a .safetensors file, a hub id or "{BUNDLED_MODEL}"'

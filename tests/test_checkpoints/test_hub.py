@@ -15,6 +15,7 @@ from numpy_siglip import (
     AutoProcessor,
     AutoTokenizer,
     CheckpointError,
+    ConfigError,
     Embedder,
     SiglipImageProcessor,
     SiglipProcessor,
@@ -23,7 +24,9 @@ from numpy_siglip import (
     SiglipVisionModel,
     pipeline,
 )
+from numpy_siglip.checkpoints.description.model_files import open_model
 from numpy_siglip.checkpoints.hub import locate_model
+from numpy_siglip.errors import UnknownOptionError
 
 REPOSITORY = "google/siglip-base-patch16-224"
 
@@ -159,3 +162,11 @@ def test_options_of_the_hub_are_handed_on_for_texts(load, pair_folder, monkeypat
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     load.from_pretrained("someone/toy", cache_dir="here", local_files_only=True)
     assert (asked["cache_dir"], asked["local_files_only"]) == ("here", True)
+
+
+def test_other_options_are_not_handed_on(toy_folder):
+    for model in (toy_folder, "someone/toy"):
+        with pytest.raises(UnknownOptionError, match="do you mean 'cache_dir'"):
+            open_model(model, cachedir="here")
+        with pytest.raises(ConfigError, match="local_files_only is 'no'; it must be true or false"):
+            open_model(model, local_files_only="no")
