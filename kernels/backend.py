@@ -37,6 +37,7 @@ from .rows.layer_norm import layer_norm, layer_norm_reference
 from .rows.mean_pooling import mean_pooling, mean_pooling_reference
 from .rows.quantization import quantize_rows, quantize_rows_reference
 from .rows.sigmoid_loss import sigmoid_loss, sigmoid_loss_reference
+from .rows.softmax import softmax, softmax_reference
 from .tiles.integer_packing import pack_integers
 from .tiles.packing import pack_linear
 
@@ -92,6 +93,8 @@ class Backend(NamedTuple):
     """(logits) -> loss of each row"""
     activation: Callable[..., np.ndarray]
     """(x, name) -> y"""
+    softmax: Callable[..., np.ndarray]
+    """(x) -> y, over the last axis"""
 
 
 def numpy_backend(threads: int | None = None) -> Backend:
@@ -131,6 +134,7 @@ def numpy_backend(threads: int | None = None) -> Backend:
         similarity=similarity_reference,
         sigmoid_loss=sigmoid_loss_reference,
         activation=activation_reference,
+        softmax=softmax_reference,
     )
 
 
@@ -168,6 +172,7 @@ def numba_backend(threads: int | None = None) -> Backend:
         similarity=partial(similarity, runtime),
         sigmoid_loss=partial(sigmoid_loss, runtime),
         activation=partial(activation, runtime),
+        softmax=partial(softmax, runtime),
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..common.progress import write_line
 from ..errors import SiglipError
-from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
+from ..preprocessing.prompts import DEFAULT_PROMPT, list_labels, list_prompts
 from .arguments import (
     Commands,
     add_backend,
@@ -20,33 +19,40 @@ from .arguments import (
     read_lines,
     read_texts,
 )
-from .image_files import add_images, embed_image_files, status_of
-from .named_model import load_embedder
-from .output import print_result
+from .image_files import add_images, run_image_files, status_of
+from .named_model import how, load_embedder, open_named_model, tell_inferred
+from .rankings import Rankings, add_form
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..checkpoints.description.model_files import ModelFiles
     from ..embedding.embed_files import EmbeddedFiles
-    from ..embedding.embedder import Embedder
 
 
 def add_to(commands: Commands) -> None:
     """Describe both commands."""
     classify = commands.add_parser("classify", help="how likely each label is for each image")
     add_images(classify)
-    labels = classify.add_mutually_exclusive_group(required=True)
+    labels = classify.add_mutually_exclusive_group()
     labels.add_argument(
         "--labels",
         metavar="LABELS",
-        help='labels with commas between: "a cat, a dog"; those that hold commas go into a file',
+        help='labels with commas between: "a cat, a dog"; those that hold commas go into a file; a '
+        "fine-tuned classifier has its own",
     )
     labels.add_argument("--labels-file", type=Path, metavar="FILE", help="labels, one on each line of a file")
     classify.add_argument(
         "--prompt",
-        default=DEFAULT_PROMPT,
+        action="append",
         metavar="TEXT",
-        help=f'what the model reads for a label, with {{}} in its place ("{DEFAULT_PROMPT}")',
+        help=f'what the model reads for a label, with {{}} in its place ("{DEFAULT_PROMPT}"); of several, or '
+        "of clip-7 and clip-80, which are CLIP's own, the mean is taken",
+    )
+    classify.add_argument(
+        "--softmax",
+        action="store_true",
+        help="if exactly one label is right: how likely each is it",
     )
     classify.add_argument(
         "--top", type=positive_number, default=5, metavar="N", help="likeliest labels to show (5)"
@@ -61,77 +67,81 @@ def add_to(commands: Commands) -> None:
 
     for command in (classify, similarity):
         add_model(command)
-        command.add_argument("--json", action="store_true", help="as JSON")
+        add_form(command)
         command.add_argument("--quiet", action="store_true", help="no progress bar")
         add_backend(command)
         add_dtype(command)
 
 
 def run_classify(options: argparse.Namespace) -> int:
-    """Print the probability of each label."""
-    labels = read_lines(options.labels_file) if options.labels_file else _split(options.labels)
-    prompts = fill_prompt(options.prompt, labels)
-    embedder, result, text_embeds = _embed(options, prompts)
+    """Print the probability of each label, as soon as each batch of images is done."""
+    from ..embedding.image_classifier import is_classifier
+
+    labels = _labels(options)
+    prompts = list_prompts(options.prompt or DEFAULT_PROMPT)
+    files = open_named_model(options)
+    if is_classifier(files):
+        return _run_classifier(options, files, labels)
+    if not labels:
+        raise SiglipError(f'{files}: knows no labels of its own; name some: --labels "a cat, a dog"')
+    embedder = load_embedder(options, files)
+    text_embeds = embedder.embed_labels(labels, prompt=prompts, batch_size=options.batch_size)
     comparison = embedder.comparison
-    probabilities = comparison.probabilities(comparison.logits(result.array(), text_embeds))
-    _print(options, result, "label", labels, {"probability": probabilities})
-    return status_of(result)
+    with Rankings(options, "label", labels, ["probability"]) as rankings:
+
+        def show(paths: list[Path], rows: np.ndarray) -> None:
+            logits = comparison.logits(rows, text_embeds)
+            rankings.show(paths, [comparison.probabilities(logits, softmax=options.softmax)])
+
+        result = run_image_files(options, embedder.embed_batches, embedder.embedding_size, show)
+    return _ended(result)
 
 
 def run_similarity(options: argparse.Namespace) -> int:
-    """Print the cosine, and the probability, of each text."""
+    """Print the cosine, and the probability, of each text, as soon as each batch of images is done."""
     texts = read_texts(options)
-    embedder, result, text_embeds = _embed(options, texts)
-    comparison, image_embeds = embedder.comparison, result.array()
-    cosines = comparison.cosines(image_embeds, text_embeds)
-    probabilities = comparison.probabilities(comparison.logits(image_embeds, text_embeds))
-    _print(options, result, "text", texts, {"cosine": cosines, "probability": probabilities})
-    return status_of(result)
-
-
-def _embed(options: argparse.Namespace, texts: list[str]) -> tuple[Embedder, EmbeddedFiles, np.ndarray]:
-    """Embeddings of length 1; texts first, since what is wrong with them is told sooner."""
     embedder = load_embedder(options)
     text_embeds = embedder.embed_texts(texts, batch_size=options.batch_size)
-    result = embed_image_files(options, embedder, normalize=True, quiet=options.quiet)
+    comparison = embedder.comparison
+    with Rankings(options, "text", texts, ["cosine", "probability"]) as rankings:
+
+        def show(paths: list[Path], rows: np.ndarray) -> None:
+            logits = comparison.logits(rows, text_embeds)
+            rankings.show(paths, [comparison.cosines(rows, text_embeds), comparison.probabilities(logits)])
+
+        result = run_image_files(options, embedder.embed_batches, embedder.embedding_size, show)
+    return _ended(result)
+
+
+def _run_classifier(options: argparse.Namespace, files: ModelFiles, labels: list[str]) -> int:
+    """Print the probability of each label that the model was trained on."""
+    from ..embedding.image_classifier import ImageClassifier
+    from ..model.backends import choose_backend
+
+    if labels or options.prompt or options.softmax:
+        raise SiglipError(
+            f"{files}: a classifier of labels of its own, which reads no texts; leave --labels, "
+            "--labels-file, --prompt and --softmax out"
+        )
+    classifier = ImageClassifier.from_files(files, choose_backend(**how(options)))
+    tell_inferred(files, options.quiet)
+    with Rankings(options, "label", classifier.labels, ["probability"]) as rankings:
+        result = run_image_files(
+            options,
+            classifier.classify_batches,
+            len(classifier.labels),
+            lambda paths, rows: rankings.show(paths, [rows]),
+        )
+    return _ended(result)
+
+
+def _labels(options: argparse.Namespace) -> list[str]:
+    if options.labels_file:
+        return read_lines(options.labels_file)
+    return list_labels(options.labels) if options.labels is not None else []
+
+
+def _ended(result: EmbeddedFiles) -> int:
     if not result.paths:
         write_line("numpy-siglip: no image was embedded")
-    return embedder, result, text_embeds
-
-
-def _split(labels: str) -> list[str]:
-    found = [label.strip() for label in labels.split(",") if label.strip()]
-    if not found:
-        raise SiglipError('--labels names no label; write them with commas between: "a cat, a dog"')
-    return found
-
-
-def _print(
-    options: argparse.Namespace,
-    result: EmbeddedFiles,
-    kind: str,
-    texts: list[str],
-    scores: dict[str, np.ndarray],
-) -> None:
-    """Texts of each image from the best on, by the first of the scores."""
-    report: list[dict[str, Any]] = []
-    first = next(iter(scores.values()))
-    for row, path in enumerate(result.paths):
-        best = _best(first[row], options.top)
-        ranked = [
-            {kind: texts[i], **{name: float(values[row, i]) for name, values in scores.items()}} for i in best
-        ]
-        report.append({"image": str(path), f"{kind}s": ranked})
-    if options.json:
-        print_result(json.dumps(report, indent=2, ensure_ascii=False))
-        return
-    for entry in report:
-        print_result(entry["image"])
-        for line in entry[f"{kind}s"]:
-            numbers = "  ".join(f"{line[name]:>10.4g}" for name in scores)
-            print_result(f"{numbers}  {line[kind]}")
-
-
-def _best(scores: np.ndarray, count: int | None) -> list[int]:
-    """Numbers of the highest scores, from the highest on; of equals the first."""
-    return sorted(range(len(scores)), key=lambda number: -float(scores[number]))[:count]
+    return status_of(result)

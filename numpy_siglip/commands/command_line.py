@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from ..errors import SiglipError, on_one_line
 from ..version import __version__
 from . import classify, convert, embed, inspect, quantize, validate, visualize, warmup
 from .arguments import settle_model
-from .output import ERROR, INTERRUPTED, SUCCESS, drop_output
+from .output import ERROR, SUCCESS, Terminated, drop_output, interrupted_status
 
 _MEMORY_ADVICE = "embed fewer images at a time (--batch-size), or look for a wrong size in the model's files"
 
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 is success; 1 means that some image was left out or that validation found a difference; 2
     is an error, told in one line on standard error (below the usage, if that is what was wrong); 130 is
-    an interruption by Ctrl-C.
+    an interruption by Ctrl-C, and 128 + n one by the signal n.
 
     Parameters
     ----------
@@ -64,15 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         write_line(f"numpy-siglip: error: not enough memory: {error or 'none is left'}; {_MEMORY_ADVICE}")
         return ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         write_line("numpy-siglip: interrupted")
-        return INTERRUPTED
+        return interrupted_status(interruption)
     return status
 
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """Leave no half-written file behind when the system, or a closing terminal, ends the process."""
+    """Keep what is finished when the system, or a closing terminal, ends the process, as after Ctrl-C."""
     replaced = {}
     if threading.current_thread() is threading.main_thread():  # others may not set signals
         for name in ("SIGTERM", "SIGHUP"):
@@ -87,7 +86,8 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def _leave(number: int, frame: object) -> NoReturn:
-    sys.exit(128 + number)
+    signal.signal(number, signal.SIG_IGN)  # once is enough, and what is finished is being written
+    raise Terminated(number)
 
 
 def _show_warning(

@@ -9,9 +9,9 @@ from ..common.checks import shown
 from ..common.progress import write_line
 from ..errors import SiglipError
 from .arguments import Commands, add_backend, add_dtype, add_model, add_texts, read_texts
-from .image_files import add_images, embed_image_files, status_of
+from .image_files import add_images, run_image_files, status_of
 from .named_model import load_embedder, load_text_embedder
-from .output import INTERRUPTED, SOME_FAILED, SUCCESS
+from .output import SOME_FAILED, SUCCESS, interrupted_status
 
 
 def add_to(commands: Commands) -> None:
@@ -25,7 +25,13 @@ def add_to(commands: Commands) -> None:
         type=Path,
         required=True,
         metavar="OUT.npy",
-        help="the array; OUT.paths.txt (or OUT.texts.txt) lists its rows",
+        help="the array; OUT.paths.txt (or OUT.texts.txt) lists its rows; or one table, OUT.csv",
+    )
+    command.add_argument(
+        "--pooling",
+        choices=("head", "mean"),
+        default="head",
+        help="of an image: the model's pooling head, or the mean of its tokens (head)",
     )
     command.add_argument(
         "--normalize",
@@ -47,26 +53,30 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _embed_images(options: argparse.Namespace) -> int:
-    from ..embedding.saved_embeddings import check_output, paths_file, save_image_embeddings
+    from ..embedding.saved_embeddings import check_output, listing_of, partial_output, save_image_embeddings
 
     output: Path = options.output
-    check_output(output, paths_file(output))
+    check_output(output, "paths")
     embedder = load_embedder(options)
-    result = embed_image_files(options, embedder, normalize=options.normalize, quiet=options.quiet)
+    result = run_image_files(
+        options, embedder.embed_batches, embedder.embedding_size, normalize=options.normalize
+    )
     if not result.paths:
         write_line("numpy-siglip: no image was embedded, nothing was written")
-        return INTERRUPTED if result.interrupted else SOME_FAILED
+        return interrupted_status(result.interruption) if result.interruption else SOME_FAILED
+    if result.interruption is not None:
+        output = partial_output(output)  # a finished result is never replaced by a part of one
     save_image_embeddings(output, result.array(), result.paths)
     if not options.quiet:
-        _tell(len(result.paths), result.width, output, f"paths in {paths_file(output)}")
+        _tell(len(result.paths), result.width, output, listing_of(output, "paths"))
     return status_of(result)
 
 
 def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
-    from ..embedding.saved_embeddings import check_output, save_text_embeddings, texts_file
+    from ..embedding.saved_embeddings import check_output, listing_of, save_text_embeddings
 
     output: Path = options.output
-    check_output(output, texts_file(output))
+    check_output(output, "texts")
     for number, text in enumerate(texts, 1):
         if text.splitlines() != [text]:
             raise SiglipError(
@@ -77,9 +87,10 @@ def _embed_texts(options: argparse.Namespace, texts: list[str]) -> int:
     embeddings = embedder.embed_texts(texts, batch_size=options.batch_size, normalize=options.normalize)
     save_text_embeddings(output, embeddings, texts)
     if not options.quiet:
-        _tell(len(texts), embedder.embedding_size, output, f"texts in {texts_file(output)}")
+        _tell(len(texts), embedder.embedding_size, output, listing_of(output, "texts"))
     return SUCCESS
 
 
-def _tell(count: int, width: int, output: Path, listing: str) -> None:
-    write_line(f"{count} embedding{'s' * (count > 1)} of {width} numbers in {output}, {listing}")
+def _tell(count: int, width: int, output: Path, listing: Path | None) -> None:
+    beside = f", {listing.suffixes[-2][1:]} in {listing}" if listing else ""
+    write_line(f"{count} embedding{'s' * (count > 1)} of {width} numbers in {output}{beside}")

@@ -21,13 +21,13 @@ def open_named_model(options: argparse.Namespace) -> ModelFiles:
     return open_model(options.model, options.revision)
 
 
-def load_embedder(options: argparse.Namespace) -> Embedder:
-    """Load an `Embedder` as ``--backend``, ``--threads`` and ``--dtype`` say."""
+def load_embedder(options: argparse.Namespace, files: ModelFiles | None = None) -> Embedder:
+    """Load an `Embedder` as ``--backend``, ``--threads`` and ``--dtype`` say, perhaps of an open model."""
     from ..embedding.embedder import Embedder
 
-    files = open_named_model(options)
-    embedder = Embedder.from_pretrained(files, **_how(options))
-    tell_inferred(files.inferred, options.quiet)
+    files = files or open_named_model(options)
+    embedder = Embedder.from_pretrained(files, pooling=getattr(options, "pooling", "head"), **how(options))
+    tell_inferred(files, options.quiet)
     return embedder
 
 
@@ -36,16 +36,25 @@ def load_text_embedder(options: argparse.Namespace) -> TextEmbedder:
     from ..embedding.text_embedder import TextEmbedder
 
     files = open_named_model(options)
-    embedder = TextEmbedder.from_pretrained(files, **_how(options))
-    tell_inferred(files.config.inferred, options.quiet)
+    embedder = TextEmbedder.from_pretrained(files, **how(options))
+    if not options.quiet:
+        _tell("inferred, since no file says it", files.config.inferred)
+        _tell("other than published", files.config.contradictions)
     return embedder
 
 
-def tell_inferred(lines: Sequence[str], quiet: bool = False) -> None:
-    """Say in one line what no file of the model says."""
-    if lines and not quiet:
-        write_line(f"numpy-siglip: inferred, since no file says it: {'; '.join(lines)}")
+def tell_inferred(files: ModelFiles, quiet: bool = False) -> None:
+    """Say in one line what no file of a model says, and in another what one says against its family."""
+    if not quiet:
+        _tell("inferred, since no file says it", files.inferred)
+        _tell("other than published", files.contradictions)
 
 
-def _how(options: argparse.Namespace) -> dict[str, Any]:
+def _tell(what: str, lines: Sequence[str]) -> None:
+    if lines:
+        write_line(f"numpy-siglip: {what}: {'; '.join(lines)}")
+
+
+def how(options: argparse.Namespace) -> dict[str, Any]:
+    """What ``--backend``, ``--threads`` and ``--dtype`` say, as `from_pretrained` takes it."""
     return {"backend": options.backend, "threads": options.threads, "dtype": options.dtype}

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         from ..tools.quantize.sensitivity import format_sensitivity, scan_sensitivity
 
         result = scan_sensitivity(files, **chosen)
-        tell_inferred(files.inferred)
+        tell_inferred(files)
         print_result(format_sensitivity(result))
         return SUCCESS
     from ..tools.quantize.quantization import quantize_model
@@ -70,6 +70,6 @@ def run(options: argparse.Namespace) -> int:
         float32_layers=options.float32_layers,
         **chosen,
     )
-    tell_inferred(files.inferred)
+    tell_inferred(files)
     print_result(format_quantization(quantization))
     return SUCCESS

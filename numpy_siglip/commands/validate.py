@@ -38,6 +38,6 @@ def run(options: argparse.Namespace) -> int:
         backend=options.backend,
         threads=options.threads,
     )
-    tell_inferred(files.inferred)
+    tell_inferred(files)
     print_result(format_validation(validation))
     return SUCCESS if validation.first_divergence is None else SOME_FAILED

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         backend=options.backend,
         threads=options.threads,
     )
-    tell_inferred(files.inferred)
+    tell_inferred(files)
     for picture in pictures:
         print_result(str(picture))
     return SUCCESS

@@ -1,21 +1,23 @@
-"""Embedding many image files, some of which may be bad."""
+"""Running many image files through a model, some of which may be bad."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..errors import ImageError
-from .embedder import Embedder
+
+Batches = Callable[..., Iterator[tuple[list[Any], np.ndarray]]]
+"""`Embedder.embed_batches` or `ImageClassifier.classify_batches`, of which the images are still open."""
 
 
 @dataclass
 class EmbeddedFiles:
-    """Embeddings in the order of their files.
+    """Results in the order of their files: embeddings, or probabilities of a classifier.
 
     Examples
     --------
@@ -25,11 +27,14 @@ class EmbeddedFiles:
 
     width: int
     batches: list[tuple[list[Path], np.ndarray]] = field(default_factory=list)
-    """Paths of each batch with their embeddings, (paths, width)."""
+    """Paths of each batch with their rows, (paths, width)."""
     num_files: int = 0
-    """How many there were to embed"""
+    """How many there were"""
     num_failed: int = 0
-    interrupted: bool = False
+    num_turned: int = 0
+    """How many ask to be turned by their EXIF tag, and were not"""
+    interruption: KeyboardInterrupt | None = None
+    """What came before the last file, if something did"""
 
     @property
     def paths(self) -> list[Path]:
@@ -37,43 +42,45 @@ class EmbeddedFiles:
         return [path for paths, _ in self.batches for path in paths]
 
     def array(self) -> np.ndarray:
-        """All embeddings: float32 (files, width)."""
+        """All rows: float32 (files, width)."""
         return np.concatenate([np.zeros((0, self.width), np.float32), *(rows for _, rows in self.batches)])
 
 
 def embed_files(
-    embedder: Embedder,
+    batches: Batches,
+    width: int,
     files: Iterable[Path],
     *,
     report: Callable[[str], object],
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    normalize: bool = False,
-    apply_exif_orientation: bool = False,
+    on_batch: Callable[[list[Path], np.ndarray], object] | None = None,
 ) -> EmbeddedFiles:
-    """Embed image files one batch at a time, leaving out those that cannot be read.
+    """Run image files through a model one batch at a time, leaving out those that cannot be read.
 
     Parameters
     ----------
-    embedder : Embedder
+    batches : callable
+        From files to batches of results; see `Batches`.
+    width : int
+        Of a row.
     files : iterable of Path
     report : callable
         Called with one line for each file that is left out.
-    batch_size : int
-    normalize : bool
-        Scale each embedding to length 1.
-    apply_exif_orientation : bool
-        Turn images upright as their EXIF tag asks.
+    on_batch : callable, optional
+        Called with the paths and rows of each batch.
 
     Returns
     -------
     EmbeddedFiles
-        After Ctrl-C, the batches that were finished.
+        After an interruption, the batches that were finished.
     """
-    result = EmbeddedFiles(embedder.embedding_size)
+    result = EmbeddedFiles(width)
 
     def leave_out(file: Path, error: ImageError) -> None:
         report(str(error))
         result.num_failed += 1
+
+    def count_turned(_: Path) -> None:
+        result.num_turned += 1
 
     def on_one_line_each() -> Iterator[Path]:
         for file in files:
@@ -83,16 +90,11 @@ def embed_files(
                 problem = "a line break in its name does not fit a list of paths"
                 leave_out(file, ImageError(f"{str(file)!r}: {problem}"))
 
-    batches = embedder.embed_batches(
-        on_one_line_each(),
-        batch_size=batch_size,
-        normalize=normalize,
-        apply_exif_orientation=apply_exif_orientation,
-        on_error=leave_out,
-    )
     try:
-        for batch in batches:
-            result.batches.append(batch)
-    except KeyboardInterrupt:
-        result.interrupted = True
+        for paths, rows in batches(on_one_line_each(), on_error=leave_out, on_turned=count_turned):
+            result.batches.append((paths, rows))
+            if on_batch is not None:
+                on_batch(paths, rows)
+    except KeyboardInterrupt as interruption:
+        result.interruption = interruption
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,8 +12,7 @@ import numpy as np
 from ..checkpoints.bundled import BUNDLED_MODEL
 from ..checkpoints.description.model_files import ModelFiles
 from ..checkpoints.file_names import CONFIG_FILE
-from ..common.batches import check_batch_size, in_batches
-from ..common.checks import check_flag
+from ..common.checks import check_flag, shown
 from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..common.progress import with_progress
 from ..config.config_section import ReadableConfig
@@ -21,11 +20,14 @@ from ..config.kinds import AnyTextConfig, AnyVisionConfig
 from ..errors import CheckpointError, ConfigError, ImageError
 from ..kernels.backend import Backend
 from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
+from ..model.classification import mean_of_tokens
 from ..model.comparison import Comparison, require_one_width
 from ..model.pretrained import Pretrained
-from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt
+from ..outputs import BaseModelOutputWithPooling
+from ..preprocessing.prompts import DEFAULT_PROMPT, fill_prompt, list_labels, list_prompts
 from .finiteness import require_finite
-from .image_inputs import as_iterable, preprocess_one, single_images, together
+from .image_batches import ImageBatch, SkippedImages, collect, run_batches
+from .image_inputs import as_iterable
 from .text_embedder import TextEmbedder
 from .vision_kinds import ImageProcessor, VisionFiles, VisionModel, require_fit
 
@@ -63,9 +65,11 @@ class Embedder(Pretrained):
     """
 
     config_class: ClassVar[type[ReadableConfig]] = AnyVisionConfig
+    pooling: ClassVar[str] = "head"
+    """How the tokens of an image become its embedding: by the tower's head, or as their ``"mean"``"""
 
     def __init__(self, model: VisionModel, processor: ImageProcessor) -> None:
-        require_fit(model.config, processor)
+        require_fit(model.config, processor, with_head=self.pooling == "head")
         self.model = model
         self.processor = processor
         self.files: ModelFiles | None = None
@@ -82,6 +86,7 @@ class Embedder(Pretrained):
         float32_layers: Sequence[str] = (),
         revision: str | None = None,
         config: Any = None,
+        pooling: str = "head",
         **others: Any,
     ) -> Self:
         """Load a checkpoint and its preprocessing, of fixed resolution or NaFlex.
@@ -89,6 +94,9 @@ class Embedder(Pretrained):
         Parameters and errors are those of `SiglipVisionModel.from_pretrained`. If ``model`` is left out, it
         is the one that comes with the package: small, and trained on drawings of emoji alone; it knows no
         photographs. A model without ``preprocessor_config.json`` gets the preprocessing of its family.
+
+        With ``pooling="mean"`` an image's embedding is the mean of its tokens, for towers without a pooling
+        head. Texts are not compared with such embeddings.
 
         Raises
         ------
@@ -102,7 +110,10 @@ class Embedder(Pretrained):
         >>> Embedder.from_pretrained(model_folder).embedding_size
         33
         """
-        return super().from_pretrained(
+        if pooling not in ("head", "mean"):
+            raise ConfigError(f"pooling is {shown(pooling)}; it must be 'head' or 'mean'")
+        kind = cls if pooling == cls.pooling else _MeanPoolingEmbedder
+        return super(Embedder, kind).from_pretrained(  # type: ignore[return-value]
             model,
             backend=backend,
             threads=threads,
@@ -119,7 +130,8 @@ class Embedder(Pretrained):
         vision = VisionFiles(files, config)
         file, processor = vision.read_processor()
         try:
-            require_fit(config, processor)  # before the weights are read, which takes longer
+            # before the weights are read, which takes longer
+            require_fit(config, processor, with_head=cls.pooling == "head")
         except CheckpointError as error:
             raise CheckpointError(f"{files}: {error}") from None
         except ConfigError as error:
@@ -141,14 +153,16 @@ class Embedder(Pretrained):
         normalize: bool = True,
         progress: bool = False,
         apply_exif_orientation: bool = False,
-    ) -> np.ndarray:
+        on_error: str = "raise",
+    ) -> Any:
         """Embed images, a batch at a time.
 
         Parameters
         ----------
         images : iterable of images
             Anything `SiglipImageProcessor` takes, paths included. It may be a generator: no more than
-            one batch is held in memory. A single path or Pillow image is one image.
+            one batch is held in memory. A single path or Pillow image is one image; a folder, or a pattern
+            such as ``"holiday/*.jpg"``, stands for the files that `find_images` finds.
         batch_size : int
         normalize : bool
             Scale each embedding to length 1, as comparing by dot product asks for. The model's own
@@ -156,16 +170,21 @@ class Embedder(Pretrained):
         progress : bool
             Show a progress bar on standard error (needs tqdm, extra ``progress``).
         apply_exif_orientation : bool
-            See `SiglipImageProcessor`.
+            See `SiglipImageProcessor`. Without it, the log says how many images ask to be turned.
+        on_error : {"raise", "skip"}
+            With ``"skip"``, images that cannot be read are left out.
 
         Returns
         -------
         ndarray of float32, shape (images, embedding_size)
+            With ``on_error="skip"``, a `SkippedImages` of such ``rows``, their ``indices`` among the images,
+            and the ``errors`` of the others.
 
         Raises
         ------
         ImageError
-            If an image cannot be read, or is an array that holds NaN or infinite numbers.
+            If an image cannot be read, or is an array that holds NaN or infinite numbers. The message names
+            its file, or its number in the stream.
         ConfigError
             If ``batch_size`` is no positive integer.
         CheckpointError
@@ -177,14 +196,11 @@ class Embedder(Pretrained):
         >>> embedder.embed_images([photo], normalize=False).shape
         (1, 33)
         """
-        batches = self.embed_batches(
-            with_progress(as_iterable(images), progress),
-            batch_size=batch_size,
-            normalize=normalize,
-            apply_exif_orientation=apply_exif_orientation,
+        stream = with_progress(as_iterable(images), progress)
+        batches = partial(
+            self._batches, stream, batch_size, check_flag("normalize", normalize), apply_exif_orientation
         )
-        embedded = [rows for _, rows in batches]
-        return np.concatenate(embedded) if embedded else np.zeros((0, self.embedding_size), np.float32)
+        return collect(batches, self.embedding_size, on_error)
 
     def embed_batches(
         self,
@@ -194,6 +210,7 @@ class Embedder(Pretrained):
         normalize: bool = True,
         apply_exif_orientation: bool = False,
         on_error: Callable[[Any, ImageError], object] | None = None,
+        on_turned: Callable[[Any], object] | None = None,
     ) -> Iterator[tuple[list[Any], np.ndarray]]:
         """Embed a stream of images, and hand out each batch as soon as it is embedded.
 
@@ -209,6 +226,8 @@ class Embedder(Pretrained):
         on_error : callable, optional
             Called with an image that cannot be embedded and with the error; the image is then left out.
             Without it, the error is raised.
+        on_turned : callable, optional
+            Called with each image that asks to be turned by its EXIF tag, and is not.
 
         Yields
         ------
@@ -230,21 +249,29 @@ class Embedder(Pretrained):
         ([(True, (1, 33))], ['no.jpg'])
         """
         normalize = check_flag("normalize", normalize)
-        check_flag("apply_exif_orientation", apply_exif_orientation)
-        for batch in in_batches(single_images(images), check_batch_size(batch_size)):
-            embedded, inputs = [], []
-            for image in batch:
-                try:
-                    one = preprocess_one(self.processor, self.model.config, image, apply_exif_orientation)
-                except ImageError as error:
-                    if on_error is None:
-                        raise
-                    on_error(image, error)
-                else:
-                    embedded.append(image)
-                    inputs.append(one)
-            if embedded:
-                yield embedded, self.embed_inputs(together(inputs), normalize=normalize)
+        leave_out = None if on_error is None else lambda _, image, error: on_error(image, error)
+        for batch in self._batches(
+            images, batch_size, normalize, apply_exif_orientation, on_error=leave_out, on_turned=on_turned
+        ):
+            yield batch.images, batch.rows
+
+    def _batches(
+        self,
+        images: Iterable[Any],
+        batch_size: int,
+        normalize: bool,
+        apply_exif_orientation: bool,
+        **listeners: Any,
+    ) -> Iterator[ImageBatch]:
+        return run_batches(
+            images,
+            self.processor,
+            self.model.config,
+            lambda inputs: self.embed_inputs(inputs, normalize=normalize),
+            batch_size=batch_size,
+            apply_exif_orientation=apply_exif_orientation,
+            **listeners,
+        )
 
     def embed_inputs(self, inputs: Mapping[str, Any], *, normalize: bool = True) -> np.ndarray:
         """Embed preprocessed images.
@@ -269,11 +296,14 @@ class Embedder(Pretrained):
         """
         normalize = check_flag("normalize", normalize)
         with np.errstate(all="ignore"):  # what overflows is told below, in one error
-            embeddings = self.model(**inputs).pooler_output
-        assert embeddings is not None  # the constructor saw a pooling head
+            embeddings = self._pooled(self.model(**inputs), inputs)
         source = "the model" if self.files is None else str(self.files)
         require_finite(embeddings, inputs["pixel_values"], source)
         return self.model.ops.l2_normalize(embeddings) if normalize else embeddings
+
+    def _pooled(self, output: BaseModelOutputWithPooling, inputs: Mapping[str, Any]) -> np.ndarray:
+        assert output.pooler_output is not None  # the constructor saw a pooling head
+        return output.pooler_output
 
     @cached_property
     def text_embedder(self) -> TextEmbedder:
@@ -341,41 +371,92 @@ class Embedder(Pretrained):
             texts, batch_size=batch_size, normalize=normalize, progress=progress
         )
 
+    def embed_labels(
+        self,
+        labels: str | Iterable[str],
+        *,
+        prompt: str | Sequence[str] = DEFAULT_PROMPT,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ) -> np.ndarray:
+        """Embed labels as `classify` compares images with them.
+
+        Each prompt gives a label an embedding of length 1; their mean, brought to length 1 again, is that of
+        the label (https://arxiv.org/abs/2103.00020, section 3.1.4).
+
+        Parameters
+        ----------
+        labels : iterable of str
+            A single string is several labels with commas between, as on the command line.
+        prompt : str or sequence of str
+            What the model reads for a label, with ``{}`` in its place, or the name of a set of prompts,
+            ``"clip-7"`` or ``"clip-80"``.
+        batch_size : int
+
+        Returns
+        -------
+        ndarray of float32, shape (labels, embedding_size)
+
+        Raises
+        ------
+        TextError
+            If there is no label, or one is no text.
+        ConfigError, CheckpointError, SiglipError
+            As for `embed_texts`, or if a prompt has no place for the label.
+
+        Examples
+        --------
+        >>> embedder = Embedder.from_pretrained(model_folder)
+        >>> embedder.embed_labels("a cat, a dog", prompt="clip-7").shape
+        (2, 33)
+        """
+        listed, prompts = list_labels(labels), list_prompts(prompt)
+        texts = [text for label in listed for one in prompts for text in fill_prompt(one, [label])]
+        embeddings = self.embed_texts(texts, batch_size=batch_size)
+        if len(prompts) == 1:
+            return embeddings
+        of_each = embeddings.reshape(len(listed), len(prompts), -1)
+        return self.model.ops.l2_normalize(of_each.mean(axis=1, dtype=np.float64).astype(np.float32))
+
     def classify(
         self,
         images: Iterable[Any],
-        labels: Iterable[str],
+        labels: str | Iterable[str],
         *,
-        prompt: str = DEFAULT_PROMPT,
+        prompt: str | Sequence[str] = DEFAULT_PROMPT,
+        softmax: bool = False,
         batch_size: int = DEFAULT_BATCH_SIZE,
         progress: bool = False,
         apply_exif_orientation: bool = False,
-    ) -> np.ndarray:
+        on_error: str = "raise",
+    ) -> Any:
         """Tell how likely each label is for each image, without having been trained on the labels.
 
         Parameters
         ----------
         images : iterable of images
             As for `embed_images`.
-        labels : iterable of str
-        prompt : str
-            What the model reads for a label, with ``{}`` in its place.
+        labels, prompt
+            As for `embed_labels`.
+        softmax : bool
+            Of labels of which exactly one is right: how likely it is that one, and not another.
         batch_size : int
         progress : bool
         apply_exif_orientation : bool
+        on_error : {"raise", "skip"}
             As for `embed_images`.
 
         Returns
         -------
         ndarray of float32, shape (images, labels)
-            Probabilities, each by itself: they do not sum to 1, and all may be small.
+            Probabilities, each by itself: they do not sum to 1, and all may be small. With ``softmax`` they
+            do. With ``on_error="skip"``, a `SkippedImages` of such rows.
 
         Raises
         ------
         ImageError, TextError
             If an image or a label cannot be read.
         ConfigError, CheckpointError, SiglipError
-            As for `embed_texts`, or if the prompt has no place for the label.
+            As for `embed_labels`.
 
         Examples
         --------
@@ -383,17 +464,37 @@ class Embedder(Pretrained):
         >>> embedder.classify([photo], ["a cat", "a dog", "a bicycle"]).shape
         (1, 3)
         """
-        prompts = fill_prompt(prompt, labels)
-        text_embeds = self.embed_texts(prompts, batch_size=batch_size)
-        image_embeds = self.embed_images(
-            images, batch_size=batch_size, progress=progress, apply_exif_orientation=apply_exif_orientation
+        softmax = check_flag("softmax", softmax)
+        text_embeds = self.embed_labels(labels, prompt=prompt, batch_size=batch_size)
+        comparison = self.comparison
+        stream = with_progress(as_iterable(images), progress)
+        found = collect(
+            partial(self._batches, stream, batch_size, True, apply_exif_orientation),
+            self.embedding_size,
+            on_error,
         )
-        return self.comparison.probabilities(self.comparison.logits(image_embeds, text_embeds))
+        rows = found.rows if isinstance(found, SkippedImages) else found
+        probabilities = comparison.probabilities(comparison.logits(rows, text_embeds), softmax=softmax)
+        return found._replace(rows=probabilities) if isinstance(found, SkippedImages) else probabilities
 
     def _pretrained(self) -> ModelFiles:
+        if self.pooling != "head":
+            raise ConfigError(
+                'this embedder was made with pooling="mean", and texts are compared with what the pooling '
+                "head gives; leave pooling out"
+            )
         if self.files is None:
             raise ConfigError(
                 "this embedder was made of a vision tower alone and knows no texts; make it with "
                 "Embedder.from_pretrained"
             )
         return self.files
+
+
+class _MeanPoolingEmbedder(Embedder):
+    """An embedder of towers without a head; `Embedder.from_pretrained` makes one."""
+
+    pooling: ClassVar[str] = "mean"
+
+    def _pooled(self, output: BaseModelOutputWithPooling, inputs: Mapping[str, Any]) -> np.ndarray:
+        return mean_of_tokens(self.model.ops, output.last_hidden_state, inputs.get("spatial_shapes"))

@@ -74,9 +74,7 @@ def asks_to_be_turned(image: Any) -> bool:
     return hasattr(image, "getexif") and orientation_of(image) != 1
 
 
-def preprocess_one(
-    processor: ImageProcessor, config: VisionConfig, image: Any, apply_exif_orientation: bool
-) -> BatchFeature:
+def preprocess_one(processor: ImageProcessor, config: VisionConfig, image: Any) -> BatchFeature:
     """One image as a batch of one, of a size that the tower takes.
 
     Raises
@@ -84,7 +82,7 @@ def preprocess_one(
     ImageError
         If it becomes an array of another size.
     """
-    inputs = processor(image, apply_exif_orientation=apply_exif_orientation)
+    inputs = processor(image)
     if isinstance(config, SiglipVisionConfig) and not config.takes(*inputs.pixel_values.shape[2:]):
         height, width = inputs.pixel_values.shape[2:]
         raise ImageError(

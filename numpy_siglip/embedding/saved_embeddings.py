@@ -1,7 +1,10 @@
-"""The files that keep embeddings: an array, and a list of what its rows belong to."""
+"""The files that keep embeddings: an array and a list of what its rows belong to, or both in one table."""
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,50 +13,59 @@ import numpy as np
 from ..common.atomic_write import atomic_write, check_writable
 from ..errors import SiglipError
 
-
-def paths_file(output: Path) -> Path:
-    """Where the list of paths goes that belongs to an array.
-
-    Examples
-    --------
-    >>> paths_file(Path("photos.npy")).name
-    'photos.paths.txt'
-    """
-    return output.with_suffix(".paths.txt")
+_TABLE = ".csv"
 
 
-def texts_file(output: Path) -> Path:
-    """Where the list of texts goes that belongs to an array.
+def listing_of(output: Path, what: str) -> Path | None:
+    """Where the list goes that belongs to an array; a table needs none.
+
+    Parameters
+    ----------
+    output : Path
+    what : {"paths", "texts"}
+        What is listed.
 
     Examples
     --------
-    >>> texts_file(Path("labels.npy")).name
-    'labels.texts.txt'
+    >>> listing_of(Path("photos.npy"), "paths").name, listing_of(Path("photos.csv"), "paths")
+    ('photos.paths.txt', None)
     """
-    return output.with_suffix(".texts.txt")
+    return None if output.suffix == _TABLE else output.with_suffix(f".{what}.txt")
 
 
-def check_output(output: Path, listing: Path) -> None:
+def partial_output(output: Path) -> Path:
+    """Where an interrupted run puts what it has, so that no finished result is replaced by it.
+
+    Examples
+    --------
+    >>> partial_output(Path("photos.npy")).name
+    'photos.partial.npy'
+    """
+    return output.with_suffix(f".partial{output.suffix}")
+
+
+def check_output(output: Path, what: str) -> None:
     """Find out before the work begins whether its result can be written.
 
     Parameters
     ----------
     output : Path
-        Name of the ``.npy`` file.
-    listing : Path
-        Name of the file that lists its rows.
+        Name of the ``.npy`` or ``.csv`` file.
+    what : {"paths", "texts"}
+        What is listed beside an array.
 
     Raises
     ------
     SiglipError
-        If the first has another suffix, its folder is missing or cannot be written to, or a folder is in the
-        way of one of the two files.
+        If it has another suffix, its folder is missing or cannot be written to, or a folder is in the way of
+        a file.
     """
-    if output.suffix != ".npy":
-        raise SiglipError(f"{output}: the output must be called something.npy")
+    if output.suffix not in (".npy", _TABLE):
+        raise SiglipError(f"{output}: the output must be called something.npy or something.csv")
     if not output.parent.is_dir():
         raise SiglipError(f"{output.parent}: no such folder for the output; make it first")
-    for path in (output, listing):
+    listing = listing_of(output, what)
+    for path in (output, listing) if listing else (output,):
         try:
             check_writable(path)
         except OSError as cause:
@@ -61,14 +73,14 @@ def check_output(output: Path, listing: Path) -> None:
 
 
 def save_image_embeddings(output: Path, embeddings: np.ndarray, paths: list[Path]) -> None:
-    """Write the array and, beside it, the paths in the same order, one a line.
+    """Write the array and, beside it, the paths in the same order, one a line; or a table of both.
 
-    Both files are complete before either takes its name, and if one cannot, neither does.
+    All files are complete before one takes its name, and if one cannot, none does.
 
     Parameters
     ----------
     output : Path
-        Name of the ``.npy`` file.
+        Name of the ``.npy`` or ``.csv`` file.
     embeddings : ndarray of shape (images, width)
     paths : list of Path
 
@@ -77,16 +89,17 @@ def save_image_embeddings(output: Path, embeddings: np.ndarray, paths: list[Path
     SiglipError
         If one cannot be written; the message names it.
     """
-    lines = [str(path).encode("utf-8", "surrogateescape") for path in paths]
-    _save(output, embeddings, paths_file(output), lines)
+    _save(output, embeddings, "path", [str(path).encode("utf-8", "surrogateescape") for path in paths])
 
 
 def save_text_embeddings(output: Path, embeddings: np.ndarray, texts: list[str]) -> None:
-    """Write the array and, beside it, the texts in the same order, one a line."""
-    _save(output, embeddings, texts_file(output), [text.encode() for text in texts])
+    """Write the array and, beside it, the texts in the same order, one a line; or a table of both."""
+    _save(output, embeddings, "text", [text.encode() for text in texts])
 
 
-def _save(output: Path, array: np.ndarray, listing: Path, lines: list[bytes]) -> None:
+def _save(output: Path, array: np.ndarray, what: str, lines: list[bytes]) -> None:
+    listing = listing_of(output, f"{what}s")
+
     def write_array(stream: BinaryIO) -> None:
         np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
         stream.write(array.data)  # np.save would not say why the disk refused
@@ -94,7 +107,22 @@ def _save(output: Path, array: np.ndarray, listing: Path, lines: list[bytes]) ->
     def write_lines(stream: BinaryIO) -> None:
         stream.writelines(line + b"\n" for line in lines)
 
+    def write_table(stream: BinaryIO) -> None:
+        stream.write(_row([what, *map(str, range(array.shape[1]))]))
+        for line, numbers in zip(lines, array, strict=True):
+            # The shortest digits that give the same float32 again
+            stream.write(_row([line.decode("utf-8", "surrogateescape"), *map(str, numbers)]))
+
+    writers: dict[Path, Callable[[BinaryIO], object]] = {output: write_table}
+    if listing is not None:
+        writers = {output: write_array, listing: write_lines}
     try:
-        atomic_write({output: write_array, listing: write_lines})
+        atomic_write(writers)
     except OSError as cause:
         raise SiglipError(f"{cause.filename}: cannot be written ({cause.strerror})") from cause
+
+
+def _row(cells: list[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "surrogateescape")

@@ -76,7 +76,7 @@ def open_vision_model(model: str | Path | ModelFiles, revision: str | None = Non
     return VisionFiles(files, read_configuration(AnyVisionConfig, files))
 
 
-def require_fit(config: VisionConfig, processor: ImageProcessor) -> None:
+def require_fit(config: VisionConfig, processor: ImageProcessor, *, with_head: bool = True) -> None:
     """Refuse a tower that gives no embedding, or that takes other images than the processor makes.
 
     Raises
@@ -88,10 +88,10 @@ def require_fit(config: VisionConfig, processor: ImageProcessor) -> None:
     """
     naflex = isinstance(config, Siglip2VisionConfig)
     tower = "Siglip2VisionModel" if naflex else "SiglipVisionModel"
-    if not config.vision_use_head:
+    if with_head and not config.vision_use_head:
         raise CheckpointError(
             "this tower has no pooling head (vision_use_head is false), so it gives tokens and no "
-            f"embedding; use {tower} and its last_hidden_state"
+            f'embedding; use {tower} and its last_hidden_state, or pooling="mean" (--pooling mean)'
         )
     if config.num_channels != 3:
         raise ConfigError(

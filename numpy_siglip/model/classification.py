@@ -111,6 +111,34 @@ class SiglipForImageClassification(PretrainedModel):
         return shapes
 
 
+def mean_of_tokens(ops: Backend, tokens: np.ndarray, spatial_shapes: Any = None) -> np.ndarray:
+    """The mean of the tokens of each image; of NaFlex, of those that are its own.
+
+    Parameters
+    ----------
+    ops : Backend
+    tokens : ndarray of shape (batch, tokens, hidden_size)
+    spatial_shapes : array_like of int, shape (batch, 2), optional
+        Rows and columns of each image's patches.
+
+    Returns
+    -------
+    ndarray of float32, shape (batch, hidden_size)
+
+    Examples
+    --------
+    >>> from numpy_siglip.model.backends import choose_backend
+    >>> tokens = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
+    >>> mean_of_tokens(choose_backend("numpy"), tokens, [[1, 3]]).tolist()
+    [[1.0]]
+    """
+    if spatial_shapes is None:
+        return ops.mean_pooling(tokens)
+    counts = np.prod(np.asarray(spatial_shapes, np.int64), axis=1)
+    means = [ops.mean_pooling(one[None, :count]) for one, count in zip(tokens, counts, strict=True)]
+    return np.concatenate([np.zeros((0, tokens.shape[-1]), np.float32), *means])
+
+
 def _read_classifier(model_class: str, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Any:
     if not config.id2label:
         return None

@@ -68,8 +68,13 @@ class Comparison(NamedTuple):
         """Compare every image with every text, by embeddings of length 1: (M, D), (N, D) -> (M, N)."""
         return self.ops.similarity(image_embeds, text_embeds, math.exp(self.logit_scale), self.logit_bias)
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """The sigmoid of logits: how sure the model is of each pair; they do not sum to 1."""
+    def probabilities(self, logits: np.ndarray, *, softmax: bool = False) -> np.ndarray:
+        """How sure the model is of each pair: the sigmoid of logits, by which they do not sum to 1.
+
+        With ``softmax``, how sure it is of one text against the others, if exactly one of them is right.
+        """
+        if softmax:
+            return self.ops.softmax(logits) if logits.size else logits
         return self.ops.activation(logits, "sigmoid")
 
     def loss(self, logits_per_text: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from ..config.configuration import SiglipConfig
 from ..config.naflex_configuration import Siglip2Config
 from ..outputs import ImageClassifierOutput, as_asked
-from .classification import SiglipForImageClassification
+from .classification import SiglipForImageClassification, mean_of_tokens
 from .naflex import Siglip2VisionModel
 
 
@@ -68,11 +68,6 @@ class Siglip2ForImageClassification(SiglipForImageClassification):
             output_attentions=output_attentions,
             **others,
         )
-        counts = np.prod(np.asarray(spatial_shapes, np.int64), axis=1)
-        means = [
-            self.ops.mean_pooling(np.ascontiguousarray(tokens[None, :count]))
-            for tokens, count in zip(output.last_hidden_state, counts, strict=True)
-        ]
-        logits = self._logits(np.concatenate(means))
+        logits = self._logits(mean_of_tokens(self.ops, output.last_hidden_state, spatial_shapes))
         classified = ImageClassifierOutput(logits, output.hidden_states, output.attentions)
         return as_asked(classified, return_dict)

@@ -183,9 +183,7 @@ def test_a_process_that_is_ended_leaves_nothing_half_written(number, toy_folder,
         time.sleep(10)
 
     monkeypatch.setattr("numpy_siglip.checkpoints.safetensors_writer.write_safetensors", end)
-    with pytest.raises(SystemExit) as caught:
-        run("convert", toy_folder, tmp_path / "out")
-    assert caught.value.code == 128 + number
+    assert run("convert", toy_folder, tmp_path / "out") == 128 + number
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(number) == signal.SIG_DFL
 
@@ -203,9 +201,9 @@ def test_a_folder_without_a_name_is_refused(arguments, toy_folder, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("place", ["file", "file/sub", "link"])
+@pytest.mark.parametrize("place", ["file", "file/sub", "link/sub"])
 def test_what_cannot_be_made_a_folder_is_told(place, toy_folder, tmp_path, capsys):
     (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "link").symlink_to("file")
     assert run("convert", toy_folder, tmp_path / place) == 2
     assert "is in its way; name another" in error_line(capsys)

@@ -94,22 +94,39 @@ def test_embed_writes_nothing_if_every_image_is_bad(toy_folder, tmp_path, capsys
     assert (tmp_path / "o.npy").read_bytes() == b"from before"
 
 
-def test_embed_keeps_what_is_done_when_interrupted(toy_folder, photos, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_embed_keeps_what_is_done_when_interrupted(
+    signal_number, suffix, toy_folder, photos, tmp_path, monkeypatch, capsys
+):
+    """Beside a finished result, which is never replaced by a part of one."""
+    output = tmp_path / f"o{suffix}"
+    assert run("embed", *photos, "--model", toy_folder, "--output", output) == 0
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     embed_inputs = Embedder.embed_inputs
     calls = []
 
     def interrupted_on_the_third(self, *arguments, **options):
         calls.append(1)
         if len(calls) == 3:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal_number)
+            time.sleep(10)
         return embed_inputs(self, *arguments, **options)
 
     monkeypatch.setattr(Embedder, "embed_inputs", interrupted_on_the_third)
-    output = tmp_path / "o.npy"
-    assert run("embed", *photos, "--model", toy_folder, "--output", output, "--batch-size", 1) == 130
-    assert len(np.load(output)) == 2
-    assert (tmp_path / "o.paths.txt").read_text().splitlines() == [str(photo) for photo in photos[:2]]
-    assert "interrupted after 2 of 4 images" in capsys.readouterr().err
+    arguments = ["embed", *photos, "--model", toy_folder, "--output", output, "--batch-size", 1]
+    assert run(*arguments) == 128 + signal_number
+    partial = tmp_path / f"o.partial{suffix}"
+    if suffix == ".npy":
+        assert len(np.load(partial)) == 2
+        listed = (tmp_path / "o.partial.paths.txt").read_text().splitlines()
+        assert listed == [str(photo) for photo in photos[:2]]
+    else:
+        assert len(partial.read_text().splitlines()) == 1 + 2
+    error = capsys.readouterr().err
+    assert "interrupted after 2 of 4 images" in error
+    assert f"2 embeddings of 33 numbers in {partial}" in error
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
 def test_a_disk_that_fills_up_leaves_nothing_half_written(toy_folder, photos, tmp_path):

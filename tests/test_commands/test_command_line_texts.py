@@ -85,7 +85,7 @@ def test_classify_skips_bad_images_and_says_so(pair_folder, photos, tmp_path, ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--labels", " , "], "--labels names no label"),
+        (["--labels", " , "], "labels names no label"),
         (["--labels-file", "empty.txt"], "empty.txt: holds no text"),
         (["--labels-file", "missing.txt"], "missing.txt: cannot be read (No such file or directory)"),
         (["--labels-file", "latin.txt"], "latin.txt: not text in UTF-8"),
@@ -103,7 +103,7 @@ def test_wrong_labels_are_one_error(arguments, message, pair_folder, photos, tmp
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["classify", "a.jpg", "--model", "m"],
+        ["classify", "a.jpg", "--model", "m", "--labels", "a", "--json", "--csv"],
         ["classify", "a.jpg", "--model", "m", "--labels", "a", "--labels-file", "b"],
         ["classify", "a.jpg", "--model", "m", "--labels", "a", "--top", "0"],
         ["classify", "a.jpg", "--model", "m", "--labels", "a", "--top", "9" * 5000],

@@ -27,7 +27,7 @@ from numpy_siglip import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
-from numpy_siglip.embedding.embedder import in_batches
+from numpy_siglip.common.batches import in_batches
 from numpy_siglip.embedding.text_embedder import TextEmbedder
 from numpy_siglip.kernels.rows.l2_normalize import l2_normalize_reference
 
