@@ -7,7 +7,7 @@ from typing import Any
 
 from ..checkpoints.description.model_files import ModelFiles
 from ..checkpoints.loading_keywords import MODEL_KEYWORDS, is_flag
-from ..common.checks import shown
+from ..common.checks import check_mapping, shown
 from ..common.keywords import Keyword, Keywords, check_keywords
 from ..common.spellings import require_cpu
 from ..config.kinds import AnyVisionConfig
@@ -116,9 +116,10 @@ def pipeline(
         pipeline, options, {**MODEL_KEYWORDS, **_OWN_KEYWORDS}, also=[*_FOR_MODELS, *kind.options()]
     )
     for_model |= {name: value for name, value in options.items() if name not in _OWN_KEYWORDS}
+    more = check_mapping("model_kwargs", model_kwargs or {})
     files = None
     if not isinstance(model, Module):
-        files, rest = open_with(model, revision, {"dtype": dtype, **for_model, **(model_kwargs or {})})
+        files, rest = open_with(model, revision, {"dtype": dtype, **for_model, **more})
         model = _loaded(kind, files, rest)
         if kind is ImageClassificationPipeline:
             for_calls.setdefault("function_to_apply", function_of(files.config.values))
@@ -146,8 +147,12 @@ def _loaded(kind: type[Pipeline], files: ModelFiles, options: dict[str, Any]) ->
 
 def _part(name: str, given: Any, auto: Any, files: ModelFiles | None) -> Any:
     """An image processor or a tokenizer: the one that is given, the one that is named, or the model's."""
+    if _is_name(given):
+        return auto.from_pretrained(given)
     if given is not None:
-        return auto.from_pretrained(given) if _is_name(given) else given
+        if not callable(given):
+            raise ConfigError(f"{name} is {shown(given)}; pass one that is loaded, or what is to be loaded")
+        return given
     if files is None:
         raise ConfigError(f"a model that is loaded comes without {name}; pass {name} as well")
     return auto.from_pretrained(files)

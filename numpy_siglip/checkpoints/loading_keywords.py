@@ -32,7 +32,7 @@ def is_on_cpu(device_map: Any) -> bool:
     """
     if isinstance(device_map, Mapping):
         return all(is_cpu(device) for device in device_map.values())
-    return device_map is None or device_map == "auto" or is_cpu(device_map)
+    return device_map is None or (isinstance(device_map, str) and device_map == "auto") or is_cpu(device_map)
 
 
 def _is_location(value: Any) -> bool:

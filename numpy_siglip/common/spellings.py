@@ -52,8 +52,8 @@ def require_cpu(name: str, device: Any) -> None:
         )
 
 
-def dtype_name(dtype: Any) -> Any:
-    """The name of a type of numbers, however it is given; what is none is returned as it is.
+def dtype_name(dtype: Any) -> str:
+    """The name of a type of numbers, however it is given; of what is none, how a message shows it.
 
     Parameters
     ----------
@@ -66,11 +66,11 @@ def dtype_name(dtype: Any) -> Any:
     >>> dtype_name("torch.float32"), dtype_name(np.float16), dtype_name(np.dtype("int8"))
     ('float32', 'float16', 'int8')
     >>> dtype_name(7)
-    7
+    '7'
     """
     if isinstance(dtype, str):
         return dtype.removeprefix("torch.")
     if type(dtype).__module__ == "torch":
         return str(dtype).removeprefix("torch.")
     name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)  # a numpy.dtype, or a class
-    return {"float": "float64", "half": "float16"}.get(name, name) if isinstance(name, str) else dtype
+    return {"float": "float64", "half": "float16"}.get(name, name) if isinstance(name, str) else shown(dtype)

@@ -9,7 +9,7 @@ from ..common.checks import shown
 from ..common.spellings import dtype_name
 from ..errors import ConfigError, SiglipError
 from ..kernels.backend import Backend, get_backend
-from ..kernels.choices import DEFAULT_DTYPE, DTYPES
+from ..kernels.choices import DEFAULT_DTYPE
 
 _OTHER_FLOATS = ("float16", "bfloat16", "float64")
 
@@ -38,7 +38,7 @@ def choose_dtype(dtype: Any, torch_dtype: Any = None) -> str:
         ...
     numpy_siglip.errors.ConfigError: dtype is 'bfloat16'; weights of any type load, and float32 is what ...
     """
-    name = dtype_name(dtype)
+    name = DEFAULT_DTYPE if dtype is None else dtype_name(dtype)
     if torch_dtype is not None:
         older = dtype_name(torch_dtype)
         if name not in (DEFAULT_DTYPE, older):  # the default is what dtype is if nobody says anything
@@ -46,15 +46,13 @@ def choose_dtype(dtype: Any, torch_dtype: Any = None) -> str:
                 f"dtype is {shown(dtype)} and torch_dtype {shown(torch_dtype)}; pass one of them"
             )
         name = older
-    if name is None or (isinstance(name, str) and name == "auto"):
+    if name == "auto":
         return DEFAULT_DTYPE
-    if isinstance(name, str) and name in _OTHER_FLOATS:
+    if name in _OTHER_FLOATS:
         raise ConfigError(
             f"dtype is {shown(name)}; weights of any type load, and float32 is what they are computed with: "
             "leave it out, or pass 'int8' for less memory"
         )
-    if not isinstance(name, str) or name not in DTYPES:
-        raise ConfigError(f"dtype is {shown(dtype)}; there are: {', '.join(DTYPES)}")
     return name
 
 

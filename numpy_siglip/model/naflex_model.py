@@ -13,7 +13,7 @@ from ..common.keywords import check_keywords
 from ..config.configuration import SiglipConfig, SiglipTextConfig
 from ..config.naflex_configuration import Siglip2Config, Siglip2TextConfig
 from ..outputs import BaseModelOutputWithPooling, SiglipOutput, as_asked
-from .call_keywords import NAFLEX_PAIR_KEYWORDS, for_texts
+from .call_keywords import NAFLEX_PAIR_KEYWORDS, for_texts, require_both
 from .naflex import Siglip2VisionModel
 from .siglip import SiglipModel
 from .text import SiglipTextModel
@@ -72,12 +72,12 @@ class Siglip2Model(SiglipModel):
         )
         return output
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
-        input_ids: np.ndarray,
-        pixel_values: np.ndarray,
-        pixel_attention_mask: np.ndarray | None,
-        spatial_shapes: np.ndarray,
+        input_ids: Any = None,
+        pixel_values: Any = None,
+        pixel_attention_mask: Any = None,
+        spatial_shapes: Any = None,
         *,
         return_loss: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -114,6 +114,7 @@ class Siglip2Model(SiglipModel):
             there is not.
         """
         check_keywords(self.__call__, others, NAFLEX_PAIR_KEYWORDS)
+        require_both(input_ids, pixel_values)
         asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         vision = self.get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **asked)
         text = self.get_text_features(input_ids, **asked, **for_texts(others))

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling, SiglipOutput, as_asked
 from ..weights.tower_weights import Shapes, Tensors
-from .call_keywords import PAIR_KEYWORDS, for_texts
+from .call_keywords import PAIR_KEYWORDS, for_texts, require_both
 from .comparison import Comparison, require_one_width
 from .pretrained import PretrainedModel
 from .text import SiglipTextModel
@@ -106,8 +106,8 @@ class SiglipModel(PretrainedModel):
 
     def __call__(
         self,
-        input_ids: np.ndarray,
-        pixel_values: np.ndarray,
+        input_ids: Any = None,
+        pixel_values: Any = None,
         *,
         return_loss: bool | None = None,
         interpolate_pos_encoding: bool | None = False,
@@ -146,6 +146,7 @@ class SiglipModel(PretrainedModel):
             there is not.
         """
         check_keywords(self.__call__, others, PAIR_KEYWORDS)
+        require_both(input_ids, pixel_values)
         asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         vision = self.get_image_features(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **asked

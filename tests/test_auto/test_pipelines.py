@@ -223,6 +223,10 @@ def test_calls_that_make_no_sense_are_told(options, error, message, classify, ph
         ({"trust_remote_code": True}, "code that comes with a model is never run"),
         ({"frame_work": "pt"}, "do you mean 'framework'"),
         ({"framework": "pt"}, "framework is 'pt'"),
+        ({"model_kwargs": 5}, "model_kwargs is 5"),
+        ({"model_kwargs": {"thread": 1}}, "do you mean 'threads'"),
+        ({"image_processor": 5}, "image_processor is 5"),
+        ({"processor": 5}, "image_processor is 5"),
     ],
 )
 def test_pipelines_that_make_no_sense_are_told(arguments, message, pair_folder):

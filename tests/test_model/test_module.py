@@ -77,6 +77,7 @@ def test_what_a_model_cannot_be_is_refused(kind, calls):
         (lambda: model.to(torch.float16), "dtype is float16; models take and return float32"),
         (lambda: model.to("cpu", torch.bfloat16), "dtype is bfloat16"),
         (lambda: model.to(dtype=np.float64), "dtype is float64"),
+        (lambda: model.to(np.ones(2)), "dtype is array"),
         (lambda: model.train(), "models here are not trained"),
         (lambda: model.train("no"), "mode is 'no'"),
         (lambda: model.requires_grad_(), "have no gradients"),
@@ -166,12 +167,20 @@ def test_flags_of_an_embedder_are_truth_values(pair_folder, photos):
         ("pair", {"spatial_shapes": [[1, 1]]}, "belongs to the NaFlex models"),
         ("naflex", {"attention_mask": [[1]]}, "the mask of an image is its pixel_attention_mask"),
         ("vision", {"use_cache": True}, "have no cache"),
+        ("vision", {"input_ids": IDS}, "texts are for SiglipModel"),
+        ("naflex", {"input_ids": IDS}, "texts are for SiglipModel"),
+        ("text", {"pixel_values": PIXELS}, "images are for SiglipModel"),
+        ("text", {"attention_mask": [[1], [1, 1]]}, "attention_mask is no array"),
+        ("text", {"position_ids": [[0], [0, 1]]}, "position_ids is no array"),
+        ("pair", {"input_ids": None}, "input_ids is missing; a model of both towers"),
+        ("pair", {"pixel_values": None}, "pixel_values is missing.*get_image_features"),
+        ("naflex_pair", {"pixel_values": None}, "pixel_values is missing"),
     ],
 )
 def test_other_values_are_refused_by_name(kind, options, message, calls):
     model, inputs = calls[kind]
     with pytest.raises(ConfigError, match=message):
-        model(**inputs, **options)
+        model(**(inputs | options))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -284,6 +293,7 @@ def test_inputs_go_where_everything_is():
         ((0,), "device is 0"),
         (("int64",), "dtype is 'int64'; it must be one of float16, float32, float64"),
         ((torch.bfloat16,), "dtype is torch.bfloat16"),
+        ((np.ones(2),), "dtype is array"),
         (([1],), r"dtype is \[1\]"),
     ]:
         with pytest.raises(ConfigError, match=message):
@@ -320,8 +330,10 @@ def test_what_programs_pass_to_from_pretrained(load, pair_folder):
         ({"dtype": torch.float16}, "dtype is 'float16'; weights of any type load"),
         ({"torch_dtype": "bfloat16"}, "dtype is 'bfloat16'"),
         ({"dtype": "int8", "torch_dtype": "float32"}, "pass one of them"),
-        ({"dtype": "int4"}, "dtype is 'int4'; there are: float32, int8"),
-        ({"dtype": [1]}, r"dtype is \[1\]"),
+        ({"dtype": "int4"}, "unknown dtype 'int4'; there are: float32, int8"),
+        ({"dtype": [1]}, r"unknown dtype '\[1\]'"),
+        ({"dtype": np.ones(2)}, r"unknown dtype 'array\("),
+        ({"device_map": np.ones(2)}, "device_map is array"),
         ({"device_map": "cuda"}, "device_map is 'cuda'; everything is computed on the CPU"),
         ({"device_map": {"": 0}}, "device_map is"),
         ({"attn_implementation": "flash_attention_2"}, "there is one attention"),
