@@ -16,10 +16,13 @@ from numpy_siglip import (
     ConfigError,
     Embedder,
     Siglip2ImageProcessor,
+    Siglip2VisionConfig,
     SiglipForImageClassification,
     SiglipModel,
     SiglipTextModel,
+    SiglipVisionConfig,
     SiglipVisionModel,
+    quantize_model,
 )
 from numpy_siglip.errors import UnknownOptionError
 from numpy_siglip.outputs import BatchFeature
@@ -154,6 +157,16 @@ def test_flags_of_an_embedder_are_truth_values(pair_folder, photos):
             with pytest.raises(ConfigError, match=f"{flag} is 'no'; it must be true or false"):
                 call(*arguments, **{flag: "no"})
             call(*arguments, **{flag: np.False_})
+
+
+def test_flags_elsewhere_are_truth_values(pair_folder, tmp_path):
+    for config in (SiglipVisionConfig, Siglip2VisionConfig):
+        assert config(vision_use_head=np.False_).vision_use_head is False
+        with pytest.raises(ConfigError, match="vision_use_head is 'no'; it must be true or false"):
+            config(vision_use_head="no")
+    with pytest.raises(ConfigError, match="balance is 'no'; it must be true or false"):
+        quantize_model(pair_folder, tmp_path / "new", balance="no")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
