@@ -24,10 +24,12 @@ from helpers.toy_vocabularies import gemma_tokenizer, write_siglip_tokenizer
 
 @pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
-    """Programs that tests call in this process may set what a signal does."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Programs that tests call in this process may set what a signal does; nohup ignores one of them."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import stat
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ EMPTY_NAME = "an image's name is empty; name a file or a folder (perhaps a varia
 
 _MOST_GROWTH = 16
 _SMALL = 2**20
-_ORIENTATION = 0x0112  # of EXIF 2.32, table 4
+_ORIENTATION, _SHORT = 0x0112, 3  # of EXIF 2.32, table 4 and section 4.6.2
 _TURNS = (
     "FLIP_LEFT_RIGHT",
     "ROTATE_180",
@@ -231,11 +232,31 @@ def orientation_of(image: Image.Image) -> int:
     >>> orientation_of(Image.new("RGB", (2, 3)))
     1
     """
-    try:
-        value = image.getexif().get(_ORIENTATION)
-    except Exception:  # a damaged block, of which Pillow says so in many ways; the pixels are as they are
-        return 1
+    block = image.info.get("exif")
+    if isinstance(block, bytes):
+        value = _tag_in(block)
+    else:
+        try:
+            value = image.getexif().get(_ORIENTATION)  # of a TIFF, or set by a program
+        except Exception:  # of a damaged one, Pillow says so in many ways; the pixels are as they are
+            return 1
     return value if isinstance(value, int) and 2 <= value <= len(_TURNS) + 1 else 1
+
+
+def _tag_in(block: bytes) -> int | None:
+    """The orientation in a block of EXIF; Pillow gives none if another entry makes no sense."""
+    block = block.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    try:
+        (begin,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, begin)
+        for place in range(begin + 2, begin + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, place)
+            if tag == _ORIENTATION and kind == _SHORT:
+                return int(value)
+    except struct.error:  # no such block, or one that ends too soon
+        pass
+    return None
 
 
 def upright(image: Image.Image) -> Image.Image:
