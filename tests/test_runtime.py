@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -134,28 +136,214 @@ def test_threads_end_with_their_model(toy_folder):
     assert helpers() <= before
 
 
-def test_a_helper_that_was_stopped_anywhere_does_not_keep_a_process_from_ending(toy_folder):
-    """When Python ends, it stops such threads where they are, and locks that they hold stay shut."""
-    code = """
-embed()
-import threading
-for helper in model.ops.linear.args[0].team._helpers:
-    holder = threading.Thread(target=helper._door.acquire)
-    holder.start()
-    holder.join()
-print("done")
-"""
-    assert output_of(code, toy_folder) == "done"
-
-
 def test_a_team_may_be_collected_by_its_own_helper():
     """Garbage is collected wherever Python pleases, also while a helper decides whether to sleep."""
     team = Team(2)
     team.run(lambda counters, thread: None)
     (helper,) = team._helpers
-    with helper._door:
-        team.__del__()
+    team.__del__()
     assert helper.job is threads_module._END
+
+
+# ------------------------------------------------------------------------------------------ interrupts
+
+
+def _uses_its_helpers(team: Team) -> bool:
+    """Whether every thread comes to a job, of some that follow one another."""
+    for _ in range(50):
+        seen: set[int] = set()
+
+        def job(counters, thread, seen=seen):
+            seen.add(thread)
+            deadline = time.monotonic() + 1
+            while len(seen) < 3 and time.monotonic() < deadline:
+                time.sleep(0.0005)
+
+        team.run(job)
+        if seen == {0, 1, 2}:
+            return True
+    return False
+
+
+def test_an_interrupt_between_any_two_steps_leaves_the_helpers_in_use():
+    team = Team(3)
+    assert _uses_its_helpers(team)
+    codes = {Team.run.__code__, Team._call.__code__, threads_module._Helper.call.__code__,
+             Team._start_helpers.__code__, threads_module._Call.__init__.__code__}  # fmt: skip
+    interrupts, left = 0, 0
+    while True:
+        steps = 0
+
+        def trace(frame, event, _, last=interrupts + 1):
+            nonlocal steps
+            if frame.f_code not in codes:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                steps += 1
+                if steps == last:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            team.run(lambda counters, thread: None)
+        except KeyboardInterrupt:
+            interrupts += 1
+        else:
+            break
+        finally:
+            sys.settrace(None)
+        # a thread that is not the interrupted one finds them free as well
+        found: list[bool] = []
+        user = threading.Thread(target=lambda found=found: found.append(_uses_its_helpers(team)))
+        user.start()
+        user.join()
+        left += not found[0]
+    assert interrupts > 100
+    assert left == 0
+
+
+def test_what_addresses_refer_to_lives_as_long_as_a_helper_is_at_work():
+    team, begun, may_end = Team(2), threading.Event(), threading.Event()
+
+    class Owner:
+        pass
+
+    owner = Owner()
+    alive = weakref.ref(owner)
+
+    def job(counters, thread):
+        if thread == 0:
+            assert begun.wait(10)
+            raise KeyboardInterrupt  # the caller is gone, and the helper is not
+        begun.set()
+        assert may_end.wait(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        team.run(job, keeping=owner)
+    del owner
+    gc.collect()
+    assert alive() is not None
+    may_end.set()
+    team.run(lambda counters, thread: None)
+    deadline = time.monotonic() + 10
+    while alive() is not None and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    assert alive() is None
+
+
+@pytest.mark.slow
+def test_ten_thousand_interrupts(toy_folder):
+    """Each followed by a forward pass that gives the right bits, with all helpers."""
+    code = """
+import signal, time
+model = SiglipVisionModel.from_pretrained(sys.argv[1], threads=3)
+expected, team = model(images).pooler_output.tobytes(), model.ops.linear.args[0].team
+generator, interrupted = np.random.default_rng(0), 0
+for _ in range(10_000):
+    signal.setitimer(signal.ITIMER_REAL, float(generator.uniform(1e-6, 1e-3)))
+    try:
+        while True:
+            model(images)
+    except KeyboardInterrupt:
+        interrupted += 1
+    assert model(images).pooler_output.tobytes() == expected
+assert len(team._helpers) == 2
+print(interrupted)
+"""
+    start = "import signal\nsignal.signal(signal.SIGALRM, signal.default_int_handler)\n" + START
+    assert output_of(code, toy_folder, start=start, timeout=1200) == "10000"
+
+
+# ------------------------------------------------------------------------------------------------ forks
+
+FORKS = """
+import signal, threading, time
+forks = int(sys.argv[2])
+model = SiglipVisionModel.from_pretrained(sys.argv[1], threads=2)
+expected, going_on = model(images).pooler_output.tobytes(), True
+def load():
+    while going_on:
+        model(images)
+others = [threading.Thread(target=load, daemon=True) for _ in range(3)]
+for other in others:
+    other.start()
+hung = 0
+for _ in range(forks):
+    child = os.fork()
+    if child == 0:
+        os._exit(model(images).pooler_output.tobytes() != expected)
+    deadline = time.monotonic() + 60
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            assert status == 0, status
+            break
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            hung += 1
+            break
+        time.sleep(0.001)
+going_on = False
+print(hung)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+@pytest.mark.parametrize("forks", [20, pytest.param(500, marks=pytest.mark.slow)])
+def test_children_that_are_forked_under_load_do_not_hang(forks, toy_folder):
+    start = "import os, warnings\nwarnings.simplefilter('ignore')\n" + START
+    assert output_of(FORKS, toy_folder, str(forks), start=start, timeout=1200) == "0"
+
+
+def test_a_fork_waits_for_the_compiler():
+    code = """
+import os, threading, time
+import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
+from numpy_siglip.kernels.machine.compilation import kernel
+@kernel
+def twice(x):
+    return x + x
+begun = threading.Event()
+def compiling():
+    with global_compiler_lock:
+        begun.set()
+        time.sleep(0.3)
+threading.Thread(target=compiling).start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    os._exit(int(twice(2.0)) != 4)
+print(os.waitpid(child, 0)[1])
+"""
+    assert output_of(code, start="") == "0"
+
+
+# ---------------------------------------------------------------------------------------- few threads
+
+
+def test_where_the_system_gives_no_more_threads_fewer_do_the_work(toy_folder, monkeypatch, caplog):
+    start, started = threading.Thread.start, []
+
+    def limited(self):
+        if self.name == "numpy-siglip":
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    model = SiglipVisionModel.from_pretrained(toy_folder, threads=1000)
+    expected = SiglipVisionModel.from_pretrained(toy_folder, threads=1)(toy_images()).pooler_output
+    np.testing.assert_array_equal(model(toy_images()).pooler_output, expected)
+    np.testing.assert_array_equal(model(toy_images()).pooler_output, expected)
+    assert caplog.messages == [
+        "3 of 1000 threads could be started (can't start new thread); the work goes on with them"
+    ]
+    assert model.ops.linear.args[0].threads == 3
 
 
 def test_memory_does_not_grow(toy_folder):

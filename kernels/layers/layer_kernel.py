@@ -144,6 +144,7 @@ def run_layers(
             plan,
             last_plan,
             kernels=len(table) * kernels,
+            keeping=layers,
         )
         source = out.reshape(-1)
     return out

@@ -30,15 +30,26 @@ import importlib
 import logging
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .forks import wait_before_forks
 from .processor import matrix_unit_is_granted
 
 _LOG = logging.getLogger("numpy_siglip")
 _LOCK = threading.RLock()
+
+
+def _lock_of_numba() -> Any:
+    module = sys.modules.get("numba.core.compiler_lock")
+    return None if module is None else module.global_compiler_lock
+
+
+wait_before_forks(_lock_of_numba)  # before ours, as whoever compiles takes them
+wait_before_forks(lambda: _LOCK)
 KERNELS: list[Kernel] = []
 """Every kernel of this package that has been imported, from whatever subfolder."""
 

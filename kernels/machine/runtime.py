@@ -60,9 +60,11 @@ class Runtime:
         """Make an uninitialised float32 array; see `Workspace.empty`."""
         return self.workspace.empty(*shape)
 
-    def run(self, kernel: Callable[..., Any], *operands: Any, kernels: int = 1) -> None:
+    def run(
+        self, kernel: Callable[..., Any], *operands: Any, kernels: int = 1, keeping: object = None
+    ) -> None:
         """Run a kernel on all threads; see `Team.run`."""
-        self.team.run(kernel, *operands, kernels=kernels)
+        self.team.run(kernel, *operands, kernels=kernels, keeping=keeping)
 
 
 def flat(x: np.ndarray) -> np.ndarray:

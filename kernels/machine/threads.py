@@ -34,10 +34,11 @@ finds the helpers taken works alone; a forked child simply has new ones.
 
 from __future__ import annotations
 
+import logging
 import os
+import queue
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ import numpy as np
 
 from . import tuning
 from .compilation import instruction, jit_is_disabled, kernel, part
+from .forks import start_over_in_children
 
+_LOG = logging.getLogger("numpy_siglip")
 PHASES = 2
 _LINE = 16
 """Counters are this many int64 apart, two cache lines, so that they do not disturb one another."""
@@ -172,16 +175,17 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = 1 if jit_is_disabled() else threads
-        self._counters = _LINE * (1 + PHASES * (1 + self.threads))
-        self._start_over()
-        _TEAMS.add(self)
+        self.start_over()
+        start_over_in_children(self)
 
-    def _start_over(self) -> None:
+    def start_over(self) -> None:
         """Forget all helpers; new ones start at the next call. A forked child begins here."""
-        self._busy = threading.Lock()
+        self._using: dict[str, _Call] = {}
         self._helpers: list[_Helper] = []
 
-    def run(self, kernel: Callable[..., Any], *operands: Any, kernels: int = 1) -> None:
+    def run(
+        self, kernel: Callable[..., Any], *operands: Any, kernels: int = 1, keeping: object = None
+    ) -> None:
         """Call a kernel from every thread with the same operands and new counters.
 
         Parameters
@@ -194,33 +198,60 @@ class Team:
         kernels : int
             How many other kernels this one calls one after the other; each takes counters of its own. If they
             are several, it returns for how many more there would be counters.
+        keeping : object
+            What owns memory that operands refer to by its address alone. It lives as long as a helper is at
+            work, also if the caller is interrupted and gone by then.
 
         Raises
         ------
         RuntimeError
             If it called fewer or more. There are counters for one more, so that one too many does no harm.
         """
-        counters = np.zeros((kernels + 1) * self._counters, np.int64)
-        counters[:: self._counters] = self.threads
-        left = self._call(kernel, *operands, counters)
+        threads = self.threads  # which may become fewer meanwhile
+        of_one = _LINE * (1 + PHASES * (1 + threads))
+        counters = np.zeros((kernels + 1) * of_one, np.int64)
+        counters[::of_one] = threads
+        left = self._call(kernel, (*operands, counters), keeping)
         if kernels > 1 and left != 1:
             raise RuntimeError(f"{kernels} kernels were to be called, and {left} are left where 1 should be")
 
-    def _call(self, kernel: Callable[..., Any], *operands: Any) -> Any:
-        """What a kernel returns in the calling thread, while helpers call it too if they are free."""
-        if self.threads == 1 or not self._busy.acquire(blocking=False):
+    def _call(self, kernel: Callable[..., Any], operands: tuple[Any, ...], keeping: object) -> Any:
+        """What a kernel returns in the calling thread, while helpers call it too if they are free.
+
+        An interrupt may come between any two steps here. So the team is not locked: who uses it is written
+        down, and counts only as long as that call is running.
+        """
+        if self.threads == 1:
             return kernel(*operands, 0)
+        call = _Call()
         try:
-            while len(self._helpers) < self.threads - 1:
-                self._helpers.append(_Helper())
-            for number, helper in enumerate(self._helpers, start=1):
-                helper.call((kernel, (*operands, number)))
+            other = self._using.setdefault("team", call)
+            if other is not call and not other.is_running():  # it was interrupted before it could leave
+                self._using["team"] = other = call
+            if other is call:
+                self._start_helpers()
+                for number, helper in enumerate(self._helpers, start=1):
+                    helper.call((kernel, (*operands, number), keeping))
             result = kernel(*operands, 0)
-            for helper in self._helpers:
-                helper.job = None
+            if other is call:
+                for helper in self._helpers:
+                    helper.job = None
+            return result
         finally:
-            self._busy.release()
-        return result
+            if self._using.get("team") is call:
+                self._using.pop("team", None)
+
+    def _start_helpers(self) -> None:
+        """Start those that are missing; if the system has no more threads to give, go on with fewer."""
+        while len(self._helpers) < self.threads - 1:
+            try:
+                self._helpers.append(_Helper())
+            except (RuntimeError, MemoryError) as cause:  # "can't start new thread"
+                _LOG.warning(
+                    "%d of %d threads could be started (%s); the work goes on with them",
+                    *(1 + len(self._helpers), self.threads, cause),
+                )
+                self.threads = 1 + len(self._helpers)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         if is_finalizing():  # helpers have been stopped wherever they were, one perhaps with its door shut
@@ -232,27 +263,43 @@ class Team:
         return Team, (self.threads,)
 
 
+class _Call:
+    """A call of a team, known by its thread and its place there."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._frame = id(sys._getframe(1))
+
+    def is_running(self) -> bool:
+        """Whether it has not ended yet, in whatever way."""
+        frame = sys._current_frames().get(self._thread)
+        while frame is not None:
+            if id(frame) == self._frame and frame.f_code is Team._call.__code__:
+                return True
+            frame = frame.f_back
+        return False
+
+
 class _Helper:
-    """One more thread. It looks for work while work keeps coming, and sleeps when none does."""
+    """One more thread. It looks for work while work keeps coming, and sleeps when none does.
+
+    What others do to it are single steps: an interrupt between two of them loses at most a job, which the
+    caller does alone, and no later one.
+    """
 
     def __init__(self) -> None:
         self.job: Any = None
         self._bell = np.zeros(1, np.int64)
-        self._awake = threading.Lock()
         self._asleep = False
-        # Guards _asleep. Garbage may be collected by the thread that holds it, and a team be among it.
-        self._door = threading.RLock()
-        self._awake.acquire()
+        self._alarms: queue.SimpleQueue[None] = queue.SimpleQueue()
         threading.Thread(target=_Helper._work, args=(self,), name="numpy-siglip", daemon=True).start()
 
     def call(self, job: Any) -> None:
         """Hand over a job, which is not waited for."""
         self.job = job
         self._bell[0] += 1
-        with self._door:
-            if self._asleep:
-                self._asleep = False
-                self._awake.release()
+        if self._asleep:  # which it says before it looks at the bell for the last time
+            self._alarms.put(None)
 
     def dismiss(self) -> None:
         """Let the thread end."""
@@ -262,30 +309,19 @@ class _Helper:
         heard = 0
         while True:
             if not _wait_for_bell(self._bell, heard, tuning.SPINS):
-                with self._door:
-                    self._asleep = int(self._bell[0]) == heard
-                    sleeps = self._asleep
-                if sleeps:
-                    self._awake.acquire()
+                self._asleep = True
+                if int(self._bell[0]) == heard:
+                    self._alarms.get()
+                self._asleep = False
             heard = int(self._bell[0])
             job = self.job
             if job is _END:
                 return
             if job is not None:  # None: the work was done before this thread came to it
-                kernel, operands = job
+                kernel, operands, _ = job
                 kernel(*operands)
-                del kernel, operands
+                del kernel, operands, _
             del job
 
 
 _END = object()
-_TEAMS: weakref.WeakSet[Team] = weakref.WeakSet()
-
-
-def _start_over_in_child() -> None:
-    for team in list(_TEAMS):
-        team._start_over()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over_in_child)

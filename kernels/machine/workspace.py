@@ -14,6 +14,7 @@ import threading
 import numpy as np
 
 from . import tuning
+from .forks import start_over_in_children
 from .vector import LANES
 
 
@@ -60,11 +61,16 @@ class Workspace:
     """
 
     def __init__(self) -> None:
+        self.start_over()
+        start_over_in_children(self)
+        unused = _Buffer(1)
+        self._idle = sys.getrefcount(unused.owner)
+
+    def start_over(self) -> None:
+        """Forget all buffers: in a forked child, those that other threads held would never be free."""
         self._lock = threading.Lock()
         self._buffers: dict[int, list[_Buffer]] = {}
         self._requests = 0
-        unused = _Buffer(1)
-        self._idle = sys.getrefcount(unused.owner)
 
     def empty(self, *shape: int) -> np.ndarray:
         """Make an uninitialised C-ordered float32 array; it starts at a cache line.

@@ -10,6 +10,9 @@ import numpy as np
 
 from helpers.toy_models import TOY
 
+PATIENCE = 1800
+"""Seconds after which a process counts as hung, however loaded the machine is and whatever it compiles."""
+
 # Begins programs whose first argument is the folder of a model.
 START = """
 import sys, os
@@ -44,9 +47,8 @@ def run_python(code: str, *arguments, environment: dict[str, str] | None = None,
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
-        **options,
+        **{"timeout": PATIENCE, **options},
     )
 
 
