@@ -54,6 +54,12 @@ def wait_before_forks(lock: Callable[[], Any]) -> None:
     lock : callable
         Gives the lock, or None while there is none. It has to be one that a thread may take twice. Those that
         are named first are taken first.
+
+    Examples
+    --------
+    >>> import threading
+    >>> lock = threading.RLock()
+    >>> wait_before_forks(lambda: lock)
     """
     _LOCKS.append(lock)
 

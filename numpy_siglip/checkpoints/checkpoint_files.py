@@ -13,14 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from ..common.json_file import read_json
+from ..common.reading import require_no_pointer, require_regular_file
 from ..errors import CheckpointError
 from .checkpoint import Checkpoint, TensorEntry
 from .file_names import INDEX_FILE, WEIGHTS_FILE
 from .int8_folder import INT8_WEIGHTS_FILE
 from .npz_file import npz_members
+from .other_quantization import refuse_quantized
 from .pickled_weights import PICKLE_SUFFIXES, advice_on_pickle, pickles_in
 from .weights_file import FileIdentity, identity_of
 from .wrapper_names import without_wrappers
+
+_NO_KIND = "not a .safetensors or .npz file, nor a folder that holds one"
+_ADVICE = "name a folder with the model's own safetensors weights"
+_OTHER_KINDS = {
+    ".gguf": f"a GGUF file, which llama.cpp reads; {_ADVICE}",
+    ".onnx": f"an ONNX model, which onnxruntime runs; {_ADVICE}",
+}
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_ADAPTER = (
+    "holds an adapter (LoRA) and not the model that it changes; merge the two with peft (merge_and_unload, "
+    "then save_pretrained), and name the folder written then"
+)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -54,6 +68,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     except OSError as cause:
         raise CheckpointError(f"{path}: cannot be read ({cause.strerror})") from cause
     entries, identities = _read_headers(file)
+    refuse_quantized(path, entries)
     return Checkpoint(path, without_wrappers(entries), identities)
 
 
@@ -66,7 +81,7 @@ def _read_headers(file: Path) -> tuple[dict[str, TensorEntry], dict[Path, FileId
     if file.suffix == ".npz":
         return _read_npz(file)
     if file.suffix != ".safetensors":
-        raise CheckpointError(f"{file}: not a .safetensors or .npz file, nor a folder that holds one")
+        raise CheckpointError(f"{file}: {_OTHER_KINDS.get(file.suffix, _NO_KIND)}")
     entries, identity = _read_header(file)
     return entries, {file: identity}
 
@@ -75,6 +90,8 @@ def _weights_in_folder(folder: Path) -> Path:
     for name in (WEIGHTS_FILE, INDEX_FILE, INT8_WEIGHTS_FILE):
         if os.path.lexists(folder / name):  # what cannot be opened is named where that is tried
             return folder / name
+    if any(os.path.lexists(folder / name) for name in _ADAPTER_FILES):
+        raise CheckpointError(f"{folder}: {_ADAPTER}")
     others = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.npz"))
     if len(others) == 1:
         return others[0]
@@ -87,6 +104,9 @@ def _weights_in_folder(folder: Path) -> Path:
     pickles = pickles_in(folder)
     if pickles:
         raise CheckpointError(advice_on_pickle(pickles[0]))
+    foreign = sorted(path for path in folder.iterdir() if path.suffix in _OTHER_KINDS)
+    if foreign:
+        raise CheckpointError(f"{foreign[0]}: {_OTHER_KINDS[foreign[0].suffix]}")
     raise CheckpointError(
         f"{folder}: no {WEIGHTS_FILE} and no {INDEX_FILE}, nor an .npz archive; name a folder that holds one "
         "of them, config.json and preprocessor_config.json"
@@ -118,6 +138,11 @@ def _read_header(file: Path) -> tuple[dict[str, TensorEntry], FileIdentity]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        require_regular_file(file, CheckpointError)
+        with file.open("rb") as stream:
+            require_no_pointer(file, CheckpointError, stream.read(64))
+        if file.name in _ADAPTER_FILES:
+            raise CheckpointError(f"{file}: {_ADAPTER}")
         # Opened first, since Python says why a file cannot be.
         with file.open("rb") as stream, safe_open(file, framework="numpy"):
             # safe_open has checked that the header is sound and that the file is as long as it says

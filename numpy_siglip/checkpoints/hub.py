@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..common.extras import how_to_install
@@ -44,7 +45,7 @@ def locate_model(model: str | Path, revision: str | None = None, **download: Any
     revision : str, optional
         Branch, tag or commit on the hub.
     **download
-        For huggingface_hub, see `DOWNLOAD_KEYWORDS`.
+        The ``subfolder`` in which the model lies, and what is for huggingface_hub; see `DOWNLOAD_KEYWORDS`.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def locate_model(model: str | Path, revision: str | None = None, **download: Any
     ------
     CheckpointError
         If nothing is there, huggingface_hub is not installed, the download fails, or a revision is
-        asked of a model that is not on the hub.
+        asked of a model that is not on the hub; if the subfolder is not inside.
 
     Examples
     --------
@@ -80,15 +81,43 @@ def locate_model(model: str | Path, revision: str | None = None, **download: Any
         raise CheckpointError(
             f"{model}: is here, and only a model on the hub has revisions; leave {revision!r} out"
         )
+    subfolder = download.pop("subfolder", None)
+    inside = _inside(subfolder)
     if found:
-        return path
+        return _in_subfolder(path, inside)
     name = str(model)
     if isinstance(model, Path) or not _HUB_ID.fullmatch(name) or name.endswith(".safetensors"):
         raise CheckpointError(f"{model}: no such file or folder")
-    return _download(name, revision, download)
+    if "/" not in name:  # on the hub, every SigLIP has an owner
+        raise CheckpointError(
+            f"{name}: no such file or folder, and no hub id, which has an owner, such as "
+            f"google/siglip-base-patch16-224{_nearest(name)}"
+        )
+    return _in_subfolder(_download(name, revision, inside, download), inside)
 
 
-def _download(repository: str, revision: str | None, options: dict[str, Any]) -> Path:
+def _nearest(name: str) -> str:
+    """What may have been meant."""
+    names = [BUNDLED_MODEL, *(path.name for path in Path().iterdir() if path.is_dir())]
+    near = get_close_matches(name, names, n=1)
+    return f"; do you mean {near[0]!r}?" if near else ""
+
+
+def _inside(subfolder: Any) -> str:
+    """A subfolder with a slash behind it, or nothing."""
+    parts = PurePosixPath(str(subfolder or "")).parts
+    if ".." in parts or parts[:1] == ("/",):
+        raise CheckpointError(f"subfolder {subfolder!s} does not lie inside the model; name one inside")
+    return "".join(f"{part}/" for part in parts)
+
+
+def _in_subfolder(path: Path, inside: str) -> Path:
+    if inside and not (path / inside).is_dir():
+        raise CheckpointError(f"{path}: has no subfolder {inside.rstrip('/')}; name one that is there")
+    return path / inside if inside else path
+
+
+def _download(repository: str, revision: str | None, inside: str, options: dict[str, Any]) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as cause:
@@ -98,9 +127,16 @@ def _download(repository: str, revision: str | None, options: dict[str, Any]) ->
         ) from cause
     try:
         folder = snapshot_download(
-            repository, revision=revision, allow_patterns=_FILES + _TOKENIZER + _WEIGHTS, **options
+            repository,
+            revision=revision,
+            allow_patterns=[inside + pattern for pattern in _FILES + _TOKENIZER + _WEIGHTS],
+            ignore_patterns=[f"{inside}*/*"],  # a star matches slashes too
+            **options,
         )
     except Exception as cause:  # network, disk, permissions, names: each library below has its own errors
+        partial = getattr(cause, "snapshot_path", None)
+        if partial is not None and Path(partial).is_dir():  # offline: what this call needs may be there
+            return Path(partial)
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         raise CheckpointError(
             f"{repository}: no such file or folder here, and the hub did not give it ({reason}); "

@@ -51,9 +51,11 @@ DOWNLOAD_KEYWORDS: Keywords = {
     "cache_dir": Keyword(_is_location, "it must be a folder"),
     "force_download": Keyword(is_flag, _TRUE_OR_FALSE),
     "local_files_only": Keyword(is_flag, _TRUE_OR_FALSE),
+    "subfolder": Keyword(_is_location, "it must be a folder inside the model"),
     "token": Keyword(_is_token, "it must be a token of the Hugging Face hub, or true for the one you saved"),
 }
-"""What is passed on to huggingface_hub. A model that is here has no use for it."""
+"""How a model is found: in which subfolder, and what is passed on to huggingface_hub, of which a model that
+is here has no use."""
 
 FILE_KEYWORDS: Keywords = {
     **DOWNLOAD_KEYWORDS,
@@ -77,7 +79,7 @@ MODEL_KEYWORDS: Keywords = {
     "ignore_mismatched_sizes": Keyword((None, False), "tensors have to fit the configuration"),
     "load_in_4bit": Keyword((None, False), "4-bit weights are not known here; see dtype='int8'"),
     "load_in_8bit": Keyword((None, False), "see dtype='int8'"),
-    "low_cpu_mem_usage": _IGNORED,  # weights are mapped from their file in any case
+    "low_cpu_mem_usage": _IGNORED,  # a tensor at a time is read in any case
     "max_memory": Keyword((None,), _NONE_HERE),
     "offload_folder": Keyword((None,), _NONE_HERE),
     "output_loading_info": Keyword(
@@ -100,7 +102,7 @@ PREPROCESSING_KEYWORDS: Keywords = {
 
 
 def download_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What of some options is passed on to huggingface_hub.
+    """What of some options says how a model is found.
 
     Raises
     ------

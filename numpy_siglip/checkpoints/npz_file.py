@@ -19,6 +19,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from ..common.reading import require_no_pointer, require_regular_file
 from ..errors import CheckpointError
 from .weights_file import FileIdentity, identity_of
 
@@ -66,6 +67,9 @@ def npz_members(file: Path) -> tuple[list[NpzMember], FileIdentity]:
     ('t', 'F32', (1,))
     """
     try:
+        require_regular_file(file, CheckpointError)
+        with file.open("rb") as stream:
+            require_no_pointer(file, CheckpointError, stream.read(64))
         with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             size = stream.seek(0, 2)
             return list(_members(file, stream, archive, size)), identity_of(stream)

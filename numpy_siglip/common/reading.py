@@ -52,6 +52,7 @@ def read_regular_file(path: Path, error: type[SiglipError], *, largest: int) -> 
         raise
     except OSError as cause:
         raise error(f"{path}: cannot be read ({cause.strerror or cause})") from cause
+    require_no_pointer(path, error, content[:64])
     if len(content) > largest:
         raise error(
             f"{path}: is longer than {largest} bytes, which no file of this kind is; fetch the file again"
@@ -75,6 +76,28 @@ def require_regular_file(path: Path, error: type[SiglipError]) -> None:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the system itself says that it is a folder
         raise error(f"{path}: is no regular file; name one that is")
+
+
+def require_no_pointer(path: Path, error: type[SiglipError], begin: bytes) -> None:
+    """Refuse what git-lfs leaves in the place of a large file that was not fetched.
+
+    Parameters
+    ----------
+    path : Path
+    error : type of SiglipError
+    begin : bytes
+        With which the file begins.
+
+    Examples
+    --------
+    >>> require_no_pointer(Path("a.json"), SiglipError, b"{}")
+    >>> require_no_pointer(Path("a.json"), SiglipError, b"version https://git-lfs.github.com/spec/v1")
+    Traceback (most recent call last):
+        ...
+    numpy_siglip.errors.SiglipError: a.json: is a pointer of git-lfs and not the file itself; run git lfs pull
+    """
+    if begin.startswith(b"version https://git-lfs"):
+        raise error(f"{path}: is a pointer of git-lfs and not the file itself; run git lfs pull")
 
 
 @contextmanager

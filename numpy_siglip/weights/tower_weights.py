@@ -286,7 +286,10 @@ def _find_prefix(checkpoint: Tensors, layout: TowerLayout) -> str:
             f"in the layout of {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}"
         )
     if len(marks) > 1:
-        raise CheckpointError(f"{checkpoint.source}: more than one {kind} tower ({', '.join(marks)})")
+        raise CheckpointError(
+            f"{checkpoint.source}: more than one {kind} tower ({', '.join(marks)}), and a file of tensors "
+            "does not say which is meant; save the one that you want by itself"
+        )
     return str(marks[0][: -len(mark)])
 
 

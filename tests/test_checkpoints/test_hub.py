@@ -111,6 +111,60 @@ def test_no_name_at_all_is_an_error():
         locate_model(None)
 
 
+def test_a_near_name_is_offered_and_the_hub_not_asked(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("was asked"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base-int8").mkdir()
+    for name, near in (("emojis", "emoji"), ("base-in8", "base-int8")):
+        with pytest.raises(
+            CheckpointError, match=rf"^{name}: no such file or folder.*; do you mean '{near}'\?$"
+        ):
+            locate_model(name)
+    with pytest.raises(CheckpointError, match=r"no hub id, which has an owner, such as google/siglip-base"):
+        locate_model("siglip-so400m-patch14-384")
+
+
+def test_only_files_of_the_folder_itself_are_asked_for(monkeypatch, tmp_path):
+    from huggingface_hub.utils import filter_repo_objects
+
+    published = [
+        *("config.json", "model.safetensors", "checkpoint-500/model.safetensors", "unet/a/x.safetensors"),
+        *("image_encoder/model.safetensors", "image_encoder/old/model.safetensors", "README.md"),
+    ]
+    asked = []
+
+    def download(_, *, revision, allow_patterns, ignore_patterns):
+        assert revision is None
+        patterns = {"allow_patterns": allow_patterns, "ignore_patterns": ignore_patterns}
+        asked.append(list(filter_repo_objects(published, **patterns)))
+        return str(tmp_path)
+
+    (tmp_path / "image_encoder").mkdir()
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert locate_model("someone/toy") == tmp_path
+    assert locate_model("someone/toy", subfolder="image_encoder") == tmp_path / "image_encoder"
+    assert asked == [["config.json", "model.safetensors"], ["image_encoder/model.safetensors"]]
+
+
+def test_a_snapshot_that_lacks_something_is_used(monkeypatch, toy_folder):
+    class IncompleteSnapshotError(Exception):
+        snapshot_path = str(toy_folder)
+
+    def download(*_, **__):
+        raise IncompleteSnapshotError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert SiglipVisionModel.from_pretrained("someone/toy").config.hidden_size == 33
+
+
+def test_a_subfolder_of_a_folder(toy_folder):
+    model = SiglipVisionModel.from_pretrained(toy_folder.parent, subfolder=toy_folder.name)
+    assert model.config.hidden_size == 33
+    for subfolder, message in (("none", "has no subfolder none"), ("../x", "does not lie inside")):
+        with pytest.raises(CheckpointError, match=message):
+            SiglipVisionModel.from_pretrained(toy_folder, subfolder=subfolder)
+
+
 @pytest.mark.hub
 def test_published_checkpoint_equals_transformers(photos):
     """Downloads google/siglip-base-patch16-224 (813 MB)."""
@@ -143,12 +197,17 @@ def test_options_of_the_hub_are_handed_on(load, toy_folder, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     options = {"cache_dir": "here", "force_download": True, "local_files_only": True, "token": "hf_a"}
     load("someone/toy", revision="main", **options)
-    del asked["allow_patterns"]
-    assert asked == {"repository": "someone/toy", "revision": "main", **options}
+    patterns = {"allow_patterns", "ignore_patterns"}
+    assert {name: value for name, value in asked.items() if name not in patterns} == {
+        "repository": "someone/toy",
+        "revision": "main",
+        **options,
+    }
     asked.clear()
     load("someone/toy", token=None, local_files_only=None)
-    assert asked.keys() == {"repository", "revision", "allow_patterns"}
+    assert asked.keys() == {"repository", "revision", *patterns}
     load(toy_folder, **options)  # of what is here they ask nothing
+    load(toy_folder.parent, subfolder=toy_folder.name)
 
 
 @pytest.mark.parametrize("load", [SiglipTokenizer, AutoTokenizer, SiglipProcessor, AutoProcessor])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -152,3 +153,16 @@ def test_what_is_refused(vision, message, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "smolvlm", "vision_config": vision}))
     with pytest.raises(ConfigError, match=rf"{tmp_path}.*config\.json: .*{message}"):
         SiglipVisionConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("section", ["vlm_config", "encoder"])
+def test_a_tower_that_is_described_a_level_deeper(section, toy_folder, tmp_path):
+    """As ColPali, ColModernVBERT, PI0 and T5Gemma 2 do."""
+    shutil.copytree(toy_folder, tmp_path / "m")
+    file = tmp_path / "m" / "config.json"
+    vision = json.loads(file.read_text())
+    inner = {"model_type": "paligemma", "vision_config": vision}
+    file.write_text(json.dumps({"model_type": "colpali", section: inner}))
+    deeper = SiglipVisionModel.from_pretrained(tmp_path / "m", backend="numpy").config
+    assert deeper.hidden_size == vision["hidden_size"]
+    assert deeper.num_hidden_layers == vision["num_hidden_layers"]

@@ -26,6 +26,9 @@ _DEFAULTS = {
     "smolvlm": {**_SHARED, "hidden_size": 1152, "num_attention_heads": 16},
 }
 
+_SECTIONS = ("vlm_config", "encoder")
+"""Where models that hold a larger model keep its configuration: ColPali, ColModernVBERT and PI0, T5Gemma 2"""
+
 
 def translate(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """A configuration in the words of `SiglipVisionConfig`, if it is one of those above; else as it is.
@@ -43,6 +46,7 @@ def translate(values: Mapping[str, Any]) -> Mapping[str, Any]:
     >>> translate({"model_type": "siglip"})
     {'model_type': 'siglip'}
     """
+    values = _with_tower_at_the_top(values)
     model_type = str(values.get("model_type"))
     alone = model_type.endswith("_vision")
     kind = model_type.removesuffix("_vision")
@@ -59,6 +63,17 @@ def translate(values: Mapping[str, Any]) -> Mapping[str, Any]:
             "gives patches other positions than SigLIP, which is not supported"
         )
     return {"model_type": kind, "vision_config": vision}
+
+
+def _with_tower_at_the_top(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration whose tower lies a level deeper, such as ColPali's, as that of the model inside."""
+    if "vision_config" in values:
+        return values
+    for section in _SECTIONS:
+        inner = values.get(section)
+        if isinstance(inner, Mapping) and isinstance(inner.get("vision_config"), Mapping):
+            return inner
+    return values
 
 
 def positions_are_counted(side: int) -> bool:

@@ -242,12 +242,12 @@ def open_model(model: str | Path | ModelFiles, revision: str | None = None, **do
     revision : str, optional
         Branch, tag or commit on the hub.
     **download
-        For huggingface_hub, see `DOWNLOAD_KEYWORDS`; without effect on what is here.
+        How it is found; see `DOWNLOAD_KEYWORDS`.
 
     Raises
     ------
     CheckpointError
-        If nothing is there (see `locate_model`), or another revision is asked of an open model.
+        If nothing is there (see `locate_model`), or a revision or subfolder is asked of an open model.
 
     Examples
     --------
@@ -256,8 +256,9 @@ def open_model(model: str | Path | ModelFiles, revision: str | None = None, **do
     ('config.json', True)
     """
     if isinstance(model, ModelFiles):
-        if revision is not None:
-            raise CheckpointError(f"{model}: is open already; leave {revision!r} out")
+        for given in (revision, download.get("subfolder")):
+            if given is not None:
+                raise CheckpointError(f"{model}: is open already; leave {given!r} out")
         return model
     return ModelFiles(locate_model(model, revision, **download), str(model))
 

@@ -130,5 +130,8 @@ def _trained(prefixes: list[str]) -> list[str]:
 
 def _one_at_most(checkpoint: Checkpoint, prefixes: list[str]) -> list[str]:
     if len(prefixes) > 1:
-        raise CheckpointError(f"{checkpoint.source}: more than one vision tower ({', '.join(prefixes)})")
+        raise CheckpointError(
+            f"{checkpoint.source}: more than one vision tower ({', '.join(prefixes)}), and a file of tensors "
+            "does not say which is meant; save the one that you want by itself"
+        )
     return prefixes
