@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from helpers.embedding_process import START_OF_OPERATIONS, output_of, run_python, toy_images
+from helpers.fuzzing import mutated_bytes
 from helpers.repository import copy_of_the_package
 
 from numpy_siglip import SiglipError, SiglipVisionModel
 from numpy_siglip.kernels.machine.compilation import KERNELS
+from numpy_siglip.kernels.machine.kept_files import (
+    DamagedFileError,
+    read_whole,
+    why_not_to_trust,
+    write_whole,
+)
 
 
 def test_a_second_process_compiles_nothing(toy_folder, tmp_path):
@@ -63,7 +73,7 @@ def test_code_of_another_version_is_not_used_and_removed(tmp_path):
     code = "import numpy_siglip; print(numpy_siglip.__file__, compute().hex())"
     place, before = _output(code, environment=environment, cwd=tmp_path).split()
     assert place.startswith(str(tmp_path))
-    files = set((tmp_path / "cache").rglob("*.kernel"))
+    files = set(_files_of_code(tmp_path / "cache"))
     gelu = package / "kernels" / "rows" / "gelu.py"
     gelu.write_text(gelu.read_text().replace("CUBIC_TERM = 0.044715", "CUBIC_TERM = 0.05"))
     after = _output(code, environment=environment, cwd=tmp_path).split()[1]
@@ -122,6 +132,116 @@ print(compute() == compute())
     assert result.stdout.strip() == "True"
     assert result.stderr.count("No space left on device") == 1
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".kernel"]
+
+
+# --------------------------------------------------------------------- files of compiled code are run
+
+
+@pytest.fixture(scope="module")
+def filled_cache(tmp_path_factory):
+    """A folder with the code of two operations. Not to be written to."""
+    folder = tmp_path_factory.mktemp("cache")
+    _compute_with(folder)
+    return folder
+
+
+def _files_of_code(folder):
+    """Without those of the kernel that helpers call, who may not come to it before the process ends."""
+    return sorted(file for file in folder.rglob("*.kernel") if not file.name.startswith("threads."))
+
+
+def _compute_with(folder, **options):
+    """Whether two results are equal, what was logged, and how many kernels were read and compiled."""
+    code = """
+import logging
+logging.getLogger("numpy_siglip").setLevel(logging.INFO)
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+same = compute() == compute()
+from numpy_siglip.kernels.machine.compilation import KERNELS
+statistics = [kernel.cache_statistics() for kernel in KERNELS if kernel.__name__ != "_wait_for_bell"]
+print(same, sum(read for read, _ in statistics), sum(compiled for _, compiled in statistics))
+"""
+    result = run_python(START_OF_OPERATIONS + code, environment={"NUMBA_CACHE_DIR": str(folder)}, **options)
+    assert result.returncode == 0, result.stderr
+    same, read, compiled = result.stdout.split()
+    assert same == "True"
+    return int(read), int(compiled), result.stderr
+
+
+def test_files_of_code_are_read_again_and_nobody_else_may_write_them(filled_cache):
+    files = _files_of_code(filled_cache)
+    assert files
+    assert all(file.stat().st_mode & 0o022 == 0 for file in files)
+    read, compiled, _ = _compute_with(filled_cache)
+    assert (read, compiled) == (len(files), 0)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "pickle that runs", "pickle of another shape"])
+def test_files_that_are_not_what_was_written_are_compiled_anew(damage, filled_cache, tmp_path):
+    folder = shutil.copytree(filled_cache, tmp_path / "cache")
+    files = _files_of_code(folder)
+    generator = np.random.default_rng(len(damage))
+    for file in files:
+        content = bytearray(file.read_bytes())
+        place = int(generator.integers(len(content)))
+        if damage == "flip":
+            content[place] ^= 1 << int(generator.integers(8))
+        elif damage == "cut":
+            del content[place:]
+        elif damage == "pickle that runs":  # without a digest
+            content = bytearray(b"cos\nsystem\n(S'echo it was run >&2'\ntR.")
+        else:
+            write_whole(file, pickle.dumps({"another": "shape"}), file.with_suffix(".new"))
+            continue
+        file.write_bytes(content)
+    read, compiled, logged = _compute_with(folder)
+    assert (read, compiled) == (0, len(files)), logged
+    assert "it was run" not in logged
+    assert logged.count("compiled anew") == len(files)
+    assert _compute_with(folder)[:2] == (len(files), 0)  # what was damaged has been replaced
+
+
+@pytest.mark.parametrize("cases", [200, pytest.param(5000, marks=pytest.mark.slow)])
+def test_no_damage_gets_past_the_digest(cases, filled_cache, tmp_path):
+    content = max(filled_cache.rglob("*.kernel"), key=lambda file: file.stat().st_size).read_bytes()
+    file = tmp_path / "a.kernel"
+    generator = np.random.default_rng(0)
+    for _ in range(cases):
+        changed = mutated_bytes(generator, content)
+        if changed == content:
+            continue
+        file.write_bytes(changed)
+        with pytest.raises(DamagedFileError):
+            read_whole(file)
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_others_may_write_is_not_used(what, filled_cache, tmp_path):
+    folder = shutil.copytree(filled_cache, tmp_path / "cache")
+    files = _files_of_code(folder)
+    for path in {file.parent for file in files} if what == "folder" else files:
+        path.chmod(0o777)
+    read, compiled, logged = _compute_with(folder)
+    assert (read, compiled) == (0, len(files))
+    assert logged.count("others may write to it") == 1
+    assert "compiled kernels cannot be kept on disk" in logged
+
+
+def test_what_belongs_to_another_user_is_not_used(tmp_path, monkeypatch):
+    file, source = tmp_path / "a.kernel", tmp_path / "source"
+    file.touch()
+    source.mkdir()
+    stat = os.stat
+    assert why_not_to_trust(file, source) == ""
+
+    def of_another(path, **options):
+        fields = list(stat(path, **options))
+        if path == file:
+            fields[4] = 777
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "stat", of_another)
+    assert why_not_to_trust(file, source) == "it belongs to another user"
 
 
 def test_without_jit(toy_folder):

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from .forks import wait_before_forks
+from .kept_files import read_whole, why_not_to_trust, write_whole
 from .processor import matrix_unit_is_granted
 
 _LOG = logging.getLogger("numpy_siglip")
@@ -359,13 +360,19 @@ def _cache_class() -> Any:
             return self._folder / f"{self._name}.{source_digest()}.{signature}.kernel"
 
         def load(self, key: Any) -> Any:
-            """Read compiled code, or None if there is none that is whole."""
+            """Read compiled code, or None if there is none that is whole and to be trusted."""
+            file = self._file(key)
             try:
-                return pickle.loads(self._file(key).read_bytes())
+                for path in (self._folder, file):
+                    reason = why_not_to_trust(path, SOURCES)
+                    if reason:
+                        _warn_that_nothing_is_kept(reason, self._folder)
+                        return None
+                return pickle.loads(read_whole(file))
             except OSError:
                 return None
             except Exception as damage:  # whatever a damaged pickle raises, it is compiled anew
-                _LOG.info("%s: compiled anew, since the file is damaged (%s)", self._file(key), damage)
+                _LOG.info("%s: compiled anew, since the file is damaged (%s)", file, damage)
                 return None
 
         def save(self, key: Any, data: Any) -> None:
@@ -373,9 +380,9 @@ def _cache_class() -> Any:
             file = self._file(key)
             temporary = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(dumps(data))
-                temporary.replace(file)
+                if self._folder.exists() and why_not_to_trust(self._folder, SOURCES):
+                    return
+                write_whole(file, dumps(data), temporary)
                 for old in self._folder.glob(f"{self._name}.*.kernel"):
                     if f".{source_digest()}." not in old.name:
                         old.unlink(missing_ok=True)
@@ -391,6 +398,7 @@ def _cache_class() -> Any:
 
         def __init__(self, function: Callable[..., Any]) -> None:
             super().__init__(function)
+            self._name = function.__name__
             self._cache_file = KernelFiles(self._cache_path, self._impl.filename_base)
 
         def load_overload(self, signature: Any, target: Any) -> Any:
@@ -401,6 +409,10 @@ def _cache_class() -> Any:
             """
             for name, address in runtime_functions.items():
                 llvmlite.binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
-            return self._load_overload(signature, target)
+            try:
+                return self._load_overload(signature, target)
+            except Exception as damage:  # what was read is whole, and not what Numba keeps
+                _LOG.info("%s: compiled anew, since its file holds something else (%s)", self._name, damage)
+                return None
 
     return KernelCache

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.extras import how_to_install
+from ..common.reading import read_regular_file
 from ..errors import ConfigError, SiglipError
 from .canonical_text import canonicalize
+
+_LARGEST = 2**28
+"""Bytes of a vocabulary; that of SigLIP 2 has an eighth of it."""
 
 
 class Encoder(NamedTuple):
@@ -123,16 +127,23 @@ def _siglip_encoder(
     unknown = token_text(settings, "unk_token", "<unk>")
     special = {token: _known(file, number(token), token) for token in (end, pad, unknown)}
     lowercase = settings.get("do_lower_case") is not False
-    # White space around a special token belongs to it.
-    split = re.compile(rf"\s*({'|'.join(map(re.escape, special))})\s*")
+    split = re.compile(f"({'|'.join(map(re.escape, special))})")
 
     def encode(text: str, longest: int) -> list[int]:
         ids: list[int] = []
-        for part in split.split(space + text.replace("▁", " ")):
-            if part in special:
+        parts = split.split(space + text.replace("▁", " "))
+        for place, part in enumerate(parts):
+            if place % 2:
                 ids.append(special[part])
-            elif part:
+                continue
+            # White space around a special token belongs to it. A pattern that says so would look at every
+            # run of spaces once for each of its spaces.
+            part = part.lstrip() if place else part
+            part = part.rstrip() if place + 1 < len(parts) else part
+            if part:
                 ids += pieces(canonicalize(part, lowercase=lowercase))
+            if len(ids) >= longest:
+                break
         ids = ids[: longest - 1]
         return ids if ids and ids[-1] == special[end] else [*ids, special[end]]
 
@@ -198,9 +209,9 @@ def _known(file: Path, number: int | None, token: str) -> int:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as cause:
-        raise ConfigError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
+        return read_regular_file(file, ConfigError, largest=_LARGEST)
+    except FileNotFoundError as cause:
+        raise ConfigError(f"{file}: no such file") from cause
 
 
 def _not_installed(file: Path, library: str) -> SiglipError:
