@@ -93,6 +93,18 @@ def run_image_files(
     return result
 
 
+class Skipped:
+    """Tells of images that are left out, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, image: object, error: Exception) -> None:
+        """Tell of one."""
+        write_line(f"numpy-siglip: skipped: {error}")
+        self.count += 1
+
+
 def find_files(options: argparse.Namespace) -> list[Path]:
     """The files that `add_images` asked for; what is passed over is told, and how large they may be is set.
 

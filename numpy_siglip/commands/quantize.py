@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..errors import SiglipError
 from .arguments import Commands, add_backend, folder_name
+from .image_files import Skipped
 from .named_model import open_named_model, tell_inferred
-from .output import SUCCESS, print_result
+from .output import SOME_FAILED, SUCCESS, print_result
 
 
 def add_to(commands: Commands) -> None:
@@ -45,7 +46,9 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Quantise and print what came of it."""
+    skipped = Skipped()
     chosen = {
+        "on_error": skipped,
         "images": options.images,
         "backend": options.backend,
         "threads": options.threads,
@@ -59,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         result = scan_sensitivity(files, **chosen)
         tell_inferred(files)
         print_result(format_sensitivity(result))
-        return SUCCESS
+        return SOME_FAILED if skipped.count else SUCCESS
     from ..tools.quantize.quantization import quantize_model
     from ..tools.quantize.quantization_report import format_quantization
 
@@ -72,4 +75,4 @@ def run(options: argparse.Namespace) -> int:
     )
     tell_inferred(files)
     print_result(format_quantization(quantization))
-    return SUCCESS
+    return SOME_FAILED if skipped.count else SUCCESS

@@ -6,6 +6,7 @@ import argparse
 
 from ..common.defaults import DEFAULT_TOLERANCE
 from .arguments import Commands, add_backend, add_model
+from .image_files import Skipped
 from .named_model import open_named_model, tell_inferred
 from .output import SOME_FAILED, SUCCESS, print_result
 
@@ -30,14 +31,15 @@ def run(options: argparse.Namespace) -> int:
     """Print the differences."""
     from ..tools.validate.validation import format_validation, validate_model
 
-    files = open_named_model(options)
+    files, skipped = open_named_model(options), Skipped()
     validation = validate_model(
         files,
         options.images,
         tolerance=options.tolerance,
         backend=options.backend,
         threads=options.threads,
+        on_error=skipped,
     )
     tell_inferred(files)
     print_result(format_validation(validation))
-    return SUCCESS if validation.first_divergence is None else SOME_FAILED
+    return SUCCESS if validation.first_divergence is None and not skipped.count else SOME_FAILED

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from ..common.checks import shown
 from ..config.naflex_configuration import VisionConfig
 from ..config.vision_configuration import SiglipVisionConfig
 from ..errors import ImageError
@@ -61,6 +62,51 @@ def single_images(images: Any) -> Iterator[Any]:
             yield from find_images([image])
         else:
             yield image
+
+
+def readable_images(
+    processor: ImageProcessor,
+    images: Any,
+    on_error: Callable[[Any, ImageError], object] | None = None,
+    most: int | None = None,
+) -> list[Any]:
+    """Those of some images that a processor takes, be they nested, a folder or a pattern.
+
+    Parameters
+    ----------
+    processor : SiglipImageProcessor or Siglip2ImageProcessor
+    images : image or images
+    on_error : callable, optional
+        Called with each of the others and the error; without it, the error is raised.
+    most : int, optional
+        How many are wanted at most.
+
+    Raises
+    ------
+    ImageError
+        If there is none, or one is not taken and there is no ``on_error``.
+
+    Examples
+    --------
+    >>> from numpy_siglip import SiglipImageProcessor
+    >>> readable_images(SiglipImageProcessor(), ["none.jpg", photo], lambda image, error: None) == [photo]
+    True
+    """
+    found: list[Any] = []
+    for image in single_images(images):
+        if most is not None and len(found) == most:
+            break
+        try:
+            processor(image)
+        except ImageError as error:
+            if on_error is None:
+                raise
+            on_error(image, error)
+        else:
+            found.append(image)
+    if not found:
+        raise ImageError(f"{shown(images)}: no images that can be read")
+    return found
 
 
 def asks_to_be_turned(image: Any) -> bool:

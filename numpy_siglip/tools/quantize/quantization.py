@@ -10,7 +10,7 @@ measured.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ from ...checkpoints.description.model_files import ModelFiles
 from ...checkpoints.file_names import WEIGHTS_FILE
 from ...checkpoints.int8_folder import INT8_WEIGHTS_FILE
 from ...common.checks import check_flag
+from ...embedding.image_inputs import readable_images
 from ...embedding.vision_kinds import VisionModel, open_vision_model
-from ...errors import CheckpointError, ConfigError
+from ...errors import CheckpointError, ImageError
 from ...kernels.backend import Backend
 from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
-from ...preprocessing.image_search import find_images
 from ...version import __version__
 from ...weights.tower_weights import require_layers, stays_float
 from ..conversion import Source, open_source, require_free, write_source
@@ -58,6 +58,7 @@ def quantize_model(
     backend: str = DEFAULT_BACKEND,
     threads: int | None = None,
     revision: str | None = None,
+    on_error: Callable[[Any, ImageError], object] | None = None,
 ) -> Quantization:
     """Quantise a model, and measure what that costs.
 
@@ -78,6 +79,8 @@ def quantize_model(
     threads : int, optional
     revision : str, optional
         Branch, tag or commit on the hub.
+    on_error : callable, optional
+        Called with each image that cannot be read and the error; without it, the error is raised.
 
     Raises
     ------
@@ -105,11 +108,9 @@ def quantize_model(
     maps = list(_maps(source, ops))
     vision = open_vision_model(source.files)
     processor = vision.read_processor()[1]
-    pictures: list[Any] = list(find_images([images]))[:_MOST_IMAGES] if images is not None else drawn_images()
-    if not pictures:
-        raise ConfigError(f"{images}: no images in it")
-    for picture in pictures:
-        processor(images=[picture])  # to be told of one that is none before anything is written
+    pictures = drawn_images()
+    if images is not None:  # what cannot be read is told before anything is written
+        pictures = readable_images(processor, images, on_error, _MOST_IMAGES)
     original = vision.load_model(ops._replace(dtype="float32", float32_layers=()))
     balances: tuple[Balance, ...] = ()
     if balance:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...checkpoints.description.model_files import ModelFiles
+from ...embedding.image_inputs import readable_images
 from ...embedding.vision_kinds import open_vision_model
-from ...errors import CheckpointError, ConfigError
+from ...errors import CheckpointError, ImageError
 from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
-from ...preprocessing.image_search import find_images
 from .calibration import drawn_images
 
 _NUM_IMAGES = 4
@@ -42,6 +43,7 @@ def scan_sensitivity(
     backend: str = DEFAULT_BACKEND,
     threads: int | None = None,
     revision: str | None = None,
+    on_error: Callable[[Any, ImageError], object] | None = None,
 ) -> list[Sensitivity]:
     """Quantise the maps of the vision tower one at a time, the costliest first.
 
@@ -51,6 +53,8 @@ def scan_sensitivity(
         As for `SiglipVisionModel.from_pretrained`.
     images : str or Path, optional
         A folder of images, of which a few are looked at; without it, images are drawn.
+    on_error : callable, optional
+        As for `quantize_model`.
 
     Raises
     ------
@@ -66,9 +70,9 @@ def scan_sensitivity(
     ops = choose_backend(backend, threads)
     files = open_vision_model(model, revision)
     processor = files.read_processor()[1]
-    pictures: list[Any] = list(find_images([images])) if images is not None else drawn_images(_NUM_IMAGES)
-    if not pictures:
-        raise ConfigError(f"{images}: no images in it")
+    pictures = drawn_images(_NUM_IMAGES)
+    if images is not None:
+        pictures = readable_images(processor, images, on_error, _NUM_IMAGES)
     if any(files.tensors[name].dtype == "I8" for name in files.tensors):
         raise CheckpointError(f"{files.files}: is quantised already; name the original")
     exact: Any = files.load_model(ops)
@@ -80,7 +84,7 @@ def scan_sensitivity(
         if name == "embeddings":
             states.append(array)
 
-    for picture in pictures[:_NUM_IMAGES]:
+    for picture in pictures:
         exact.trace(**processor(images=[picture]), listener=keep, output_attentions=False)
     constants = (config.num_attention_heads, config.hidden_act, config.layer_norm_eps)
     results: dict[tuple[int, str], float] = {}

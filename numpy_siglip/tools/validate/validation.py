@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from ...common.checks import is_finite, shown
 from ...common.defaults import DEFAULT_TOLERANCE
 from ...config.configuration import SiglipConfig
 from ...config.naflex_configuration import Siglip2Config, Siglip2VisionConfig, VisionConfig
+from ...embedding.image_inputs import readable_images
 from ...embedding.vision_kinds import VisionFiles, open_vision_model
-from ...errors import ConfigError
+from ...errors import ConfigError, ImageError
 from ...kernels.backend import Backend
 from ...kernels.choices import DEFAULT_BACKEND
 from ...model.backends import choose_backend
@@ -103,6 +105,7 @@ def validate_model(
     backend: str = DEFAULT_BACKEND,
     threads: int | None = None,
     revision: str | None = None,
+    on_error: Callable[[Any, ImageError], object] | None = None,
 ) -> Validation:
     """Run this package and transformers on the same input and compare every named stage.
 
@@ -126,6 +129,8 @@ def validate_model(
         Of the compiled backend.
     revision : str, optional
         Branch, tag or commit on the hub.
+    on_error : callable, optional
+        Called with each image that cannot be read and the error; without it, the error is raised.
 
     Raises
     ------
@@ -157,7 +162,9 @@ def validate_model(
     ours: Any = files.load_model(ops)
     comparisons: list[StageComparison] = []
     if images:
-        inputs: dict[str, np.ndarray] = files.read_processor()[1](images)
+        processor = files.read_processor()[1]
+        images = readable_images(processor, images, on_error)
+        inputs: dict[str, np.ndarray] = processor(images)
         pixels = transformers_pixels(transformers, files, images)
         comparisons.append(compare_arrays("pixel_values", inputs["pixel_values"], pixels))
     else:
