@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.reading import unexpected_as
 from ..errors import CheckpointError
 from .npz_file import PackedMember, unpack_member
 from .weights_file import FileIdentity, opened, read_bytes, read_rows
@@ -195,6 +196,10 @@ class Checkpoint(Mapping[str, TensorEntry]):
 
     def stored_entry(self, entry: TensorEntry) -> np.ndarray:
         """Do as `stored` for a tensor or rows of one."""
+        with unexpected_as(CheckpointError, f"{entry.file}: tensor {entry.name}", "fetch the file again"):
+            return self._read(entry)
+
+    def _read(self, entry: TensorEntry) -> np.ndarray:
         dtype = entry.numpy_dtype
         if entry.packed_in:
             content = self._unpack(entry, entry.packed_in)

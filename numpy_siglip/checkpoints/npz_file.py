@@ -10,19 +10,24 @@ unpacked, and not where its numbers are read alone; safetensors has none either.
 
 from __future__ import annotations
 
+import math
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 
-from ..common.reading import require_no_pointer, require_regular_file
+from ..common.checks import shown
+from ..common.reading import require_no_pointer, require_regular_file, unexpected_as
 from ..errors import CheckpointError
 from .weights_file import FileIdentity, identity_of
 
+_AT_ONCE = 2**20
+_LONGEST = 2**40
+_MOST_AXES = 32
+_PASSWORD = "take the password off it"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then lengths of name and of extra fields
 
 
@@ -33,6 +38,14 @@ class PackedMember(NamedTuple):
     """As the directory has it"""
     offset: int
     """Of its first byte, packed, from the start of the archive"""
+    header_bytes: int
+    """Unpacked, before the first number"""
+    num_bytes: int
+    """Of all numbers, unpacked; nothing may come behind them"""
+    fortran_shape: tuple[int, ...] = ()
+    """The shape of an array in Fortran order, which is brought to C order"""
+    dtype: str = ""
+    """Of that array, as NumPy calls it"""
 
 
 class NpzMember(NamedTuple):
@@ -73,13 +86,14 @@ def npz_members(file: Path) -> tuple[list[NpzMember], FileIdentity]:
         with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             size = stream.seek(0, 2)
             return list(_members(file, stream, archive, size)), identity_of(stream)
-    except OSError as cause:
-        raise CheckpointError(f"{file}: cannot be read ({cause.strerror or cause})") from cause
-    # NotImplementedError is what zipfile raises for a way of compression that it does not know.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as cause:
-        raise CheckpointError(
-            f"{file}: not a whole .npz archive ({cause}); it may be truncated, fetch it again"
-        ) from cause
+    except (OSError, CheckpointError, MemoryError) as cause:
+        with unexpected_as(CheckpointError, file, "fetch the file again"):
+            raise cause
+    except Exception as cause:  # zipfile and the parser of headers raise what they do not document
+        advice = _PASSWORD if "encrypted" in str(cause) else "it may be truncated, fetch it again"
+        if "allow_pickle" in str(cause) or "max_header_size" in str(cause):
+            cause = ValueError("a header that is no header of an array")
+        raise CheckpointError(f"{file}: not a whole .npz archive ({cause}); {advice}") from cause
 
 
 def unpack_member(file: Path, packed: PackedMember) -> bytearray:
@@ -102,13 +116,30 @@ def unpack_member(file: Path, packed: PackedMember) -> bytearray:
         with file.open("rb") as stream:
             stream.seek(packed.offset)
             with zipfile.ZipExtFile(stream, "r", packed.info) as member:
-                array = np.lib.format.read_array(member, allow_pickle=False)
-                member.read()  # to its end, where the checksum is compared
-                return bytearray(array.tobytes())
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as cause:
+                member.read(packed.header_bytes)
+                content = _exactly(member, packed.num_bytes)
+    except Exception as cause:  # what zipfile and its decompressors raise is not documented
+        reason = "more memory than there is" if isinstance(cause, MemoryError) else cause
         raise CheckpointError(
-            f"{file}: {packed.info.filename} cannot be unpacked ({cause}); fetch the file again"
+            f"{file}: {packed.info.filename} cannot be unpacked ({reason}); fetch the file again"
         ) from cause
+    if packed.fortran_shape:
+        array = np.frombuffer(content, packed.dtype).reshape(packed.fortran_shape, order="F")
+        return bytearray(array.tobytes())
+    return content
+
+
+def _exactly(member: IO[bytes], size: int) -> bytearray:
+    """So many bytes, behind which the member ends; no more is unpacked, whatever a few bytes unfold to."""
+    content = bytearray()
+    while len(content) < size:
+        part = member.read(min(size - len(content), _AT_ONCE))
+        if not part:
+            raise ValueError("it ends before its last number")
+        content += part
+    if member.read(1):  # and at its end the checksum is compared
+        raise ValueError("something comes behind its last number")
+    return content
 
 
 def _members(file: Path, stream: IO[bytes], archive: zipfile.ZipFile, file_size: int) -> Iterator[NpzMember]:
@@ -125,7 +156,9 @@ def _members(file: Path, stream: IO[bytes], archive: zipfile.ZipFile, file_size:
             raise CheckpointError(
                 f"{file}: {name} holds Python objects, which are not read; only numbers are"
             )
-        num_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        if any(not 0 <= length <= _LONGEST for length in shape) or len(shape) > _MOST_AXES:
+            raise ValueError(f"{name} has the shape {shown(shape)}")
+        num_bytes = dtype.itemsize * math.prod(shape)
         in_order = not fortran or len(shape) < 2
         begin = _data_offset(stream, info.header_offset)
         packed_in = None
@@ -134,7 +167,10 @@ def _members(file: Path, stream: IO[bytes], archive: zipfile.ZipFile, file_size:
             if offset + num_bytes > file_size or header_bytes + num_bytes > info.file_size:
                 raise ValueError(f"{name} is longer than its place in the file")
         else:
-            offset, packed_in = 0, PackedMember(info, begin)
+            if header_bytes + num_bytes != info.file_size:
+                raise ValueError(f"{name} is not as long as its header says")
+            of_fortran = () if in_order else (tuple(shape), dtype.str)
+            offset, packed_in = 0, PackedMember(info, begin, header_bytes, num_bytes, *of_fortran)
         yield NpzMember(name, _dtype_name(dtype), shape, offset, num_bytes, packed_in)
 
 

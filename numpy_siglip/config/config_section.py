@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..common.checks import check_integer, check_mapping, is_finite, shown
 from ..common.keywords import check_keywords
+from ..common.reading import unexpected_as
 from ..errors import ConfigError
 from ..kernels.rows.activations import ACTIVATIONS
 
@@ -85,9 +86,10 @@ class ReadableConfig:
         check_keywords(cls.from_pretrained, others, FILE_KEYWORDS)
         said = open_model(model, revision, **download_options(others)).config
         try:
-            return cls.from_dict(said.values)
+            with unexpected_as(ConfigError, "the configuration", "fetch the file again"):
+                return cls.from_dict(said.values)
         except ConfigError as error:
-            raise ConfigError(f"{said.file}: {error}") from None
+            raise ConfigError(f"{said.file}: {error}") from error.__cause__
 
 
 class ConfigSection(ReadableConfig):

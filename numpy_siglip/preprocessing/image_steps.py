@@ -20,6 +20,7 @@ from ..checkpoints.description.model_files import ModelFiles, open_model
 from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_options
 from ..common.checks import check_flag, check_mapping, is_finite, shown
 from ..common.keywords import check_keywords, parameters_of
+from ..common.reading import unexpected_as
 from ..errors import ConfigError
 from ..outputs import BatchFeature
 from .call_keywords import IMAGE_KEYWORDS
@@ -59,6 +60,16 @@ class ImageSteps:
             object.__setattr__(self, name, check_channels(name, getattr(self, name)))
         if 0 in np.asarray(self.image_std, np.float32):
             raise ConfigError("image_std holds a zero in float32, and pixels are divided by it")
+        self._require_finite_pixels()
+
+    def _require_finite_pixels(self) -> None:
+        """Refuse a scale, a mean and a deviation by which some pixel would not fit a float32."""
+        extremes = np.array([[0, 255]] * 3, np.uint8).reshape(3, 1, 2)
+        with np.errstate(all="ignore"):
+            if not np.isfinite(self._scale(extremes)).all():
+                raise ConfigError(
+                    "rescale_factor, image_mean and image_std make numbers of pixels that float32 cannot hold"
+                )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -204,9 +215,10 @@ class ImageSteps:
         """
         said = files.preprocessing
         try:
-            return said.file, cls.from_dict(said.values)
+            with unexpected_as(ConfigError, "the preprocessing", "fetch the file again"):
+                return said.file, cls.from_dict(said.values)
         except ConfigError as error:
-            raise ConfigError(f"{said.file}: {error}") from None
+            raise ConfigError(f"{said.file}: {error}") from error.__cause__
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as transformers names them."""
@@ -241,7 +253,7 @@ class ImageSteps:
 
     def _scale(self, pixels: np.ndarray) -> np.ndarray:
         """Rescale and normalise what is to be: (3, H, W) -> float32 (3, H, W)."""
-        # Extreme factors overflow to infinity, as in transformers; the model's caller sees to that.
+        # Arrays of a caller's own may overflow, which the model's caller sees to.
         with np.errstate(over="ignore", invalid="ignore"):
             if self.do_rescale:
                 pixels = (pixels.astype(np.float64) * self.rescale_factor).astype(np.float32)

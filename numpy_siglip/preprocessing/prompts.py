@@ -48,7 +48,7 @@ def list_prompts(prompt: str | Sequence[str]) -> list[str]:
     (['a photo of {}'], 8)
     """
     found: list[str] = []
-    for one in [prompt] if isinstance(prompt, str) else list(prompt):
+    for one in prompt if isinstance(prompt, (list, tuple)) else [prompt]:
         if isinstance(one, str) and one in PROMPT_SETS:
             found += PROMPT_SETS[one]
             continue
@@ -69,7 +69,7 @@ def list_labels(labels: str | Iterable[str]) -> list[str]:
     Raises
     ------
     TextError
-        If there is none, or one is no text.
+        If a single text holds none, or one is no text.
 
     Examples
     --------
@@ -78,10 +78,9 @@ def list_labels(labels: str | Iterable[str]) -> list[str]:
     """
     from .tokenizer import list_texts  # see above
 
-    if isinstance(labels, str):
-        listed = [label.strip() for label in labels.split(",") if label.strip()]
-    else:
-        listed = list_texts(labels)
+    if not isinstance(labels, str):
+        return list_texts(labels)
+    listed = [label.strip() for label in labels.split(",") if label.strip()]
     if not listed:
         raise TextError('labels names no label; write them with commas between: "a cat, a dog"')
     return listed

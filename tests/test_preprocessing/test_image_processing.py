@@ -239,9 +239,12 @@ def test_a_ribbon_is_not_resized_to_terabytes():
         SiglipImageProcessor(size={"shortest_edge": 10_000})(Image.new("RGB", (20_000, 1)))
 
 
-def test_an_extreme_factor_warns_of_nothing():
-    pixels = SiglipImageProcessor(size=SMALL, rescale_factor=1e38)(noise_image("RGB")).pixel_values
-    assert np.isinf(pixels).any()
+@pytest.mark.parametrize(
+    "extreme", [{"rescale_factor": 1e38}, {"image_mean": 3e38, "image_std": 0.1}, {"image_std": 1e-45}]
+)
+def test_settings_that_overflow_are_refused_before_an_image_comes(extreme):
+    with pytest.raises(ConfigError, match="make numbers of pixels that float32 cannot hold"):
+        SiglipImageProcessor(size=SMALL, **extreme)
 
 
 def test_an_image_given_by_pillow_is_left_alone():

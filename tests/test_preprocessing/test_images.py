@@ -75,7 +75,7 @@ def test_files_that_are_no_images_are_named(tmp_path):
     _assert_image_error(empty, "empty file")
     _assert_image_error(text, "not an image")
     _assert_image_error(missing, "no such file")
-    _assert_image_error(tmp_path, "directory")
+    _assert_image_error(tmp_path, "a folder; name one image in it")
     _assert_image_error(tmp_path / "text.jpg" / "inside.jpg", "Not a directory")
     _assert_image_error("https://example.org/photo.jpg", "URL")
     with pytest.raises(ImageError, match=r"^https://example\.org/photo\.jpg: a URL"):

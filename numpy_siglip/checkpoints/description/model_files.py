@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...common.json_file import read_json_if_there
+from ...common.reading import unexpected_as
 from ...errors import CheckpointError, ConfigError
 from ..checkpoint import LOGIT_BIAS, LOGIT_SCALE, Checkpoint
 from ..checkpoint_files import open_checkpoint
@@ -28,6 +29,8 @@ from .family_preprocessing import infer_preprocessing
 from .inference import infer_config
 from .larger_models import translate
 from .settings import Settings, read_settings
+
+_ANOTHER = "fetch the file again, or name that of a SigLIP"
 
 Values = Mapping[str, Any]
 # Fields by which the files of timm and of open_clip are known.
@@ -110,7 +113,8 @@ class ModelFiles:
         CheckpointError
             If there is no checkpoint, it is damaged, or it is of no model that its layout has.
         """
-        return as_transformers(open_checkpoint(self.location))
+        with unexpected_as(CheckpointError, self.location, _ANOTHER):
+            return as_transformers(open_checkpoint(self.location))
 
     @property
     def layout(self) -> str:
@@ -135,9 +139,10 @@ class ModelFiles:
         values = self.json_file(CONFIG_FILE)
         if values is not None and _is_transformers(values):
             try:
-                return ConfigValues(file, translate(values))
+                with unexpected_as(ConfigError, "the configuration", _ANOTHER):
+                    return ConfigValues(file, translate(values))
             except ConfigError as error:
-                raise ConfigError(f"{file}: {error}") from None
+                raise ConfigError(f"{file}: {error}") from error.__cause__
         try:
             layout = self.layout
         except CheckpointError:  # without weights, a file of transformers is all that can be read
@@ -188,6 +193,10 @@ class ModelFiles:
         settings = self._settings
         if settings.problem:
             raise ConfigError(settings.problem)
+        with unexpected_as(ConfigError, config.file, _ANOTHER):
+            return self._inferred_preprocessing(config, settings, names)
+
+    def _inferred_preprocessing(self, config: ConfigValues, settings: Settings, names: str) -> ConfigValues:
         values, notes, contradictions = infer_preprocessing(config.values, settings.preprocessing, names)
         return ConfigValues(config.file, values, tuple(notes), (*contradictions, *settings.contradictions))
 
@@ -211,13 +220,15 @@ class ModelFiles:
 
     @cached_property
     def _settings(self) -> Settings:
-        return read_settings(self.folder, self.json_file)
+        with unexpected_as(ConfigError, self.folder / CONFIG_FILE, _ANOTHER):
+            return read_settings(self.folder, self.json_file)
 
     def _inferred_config(self) -> ConfigValues:
         heads = self.tensors.num_heads if isinstance(self.tensors, LayoutView) else {}
         file, towers = file_of(self.tensors), self._settings.towers
         try:
-            values, notes, contradictions = infer_config(self.tensors, towers, heads)
+            with unexpected_as(ConfigError, "the shapes of its tensors", _ANOTHER):
+                values, notes, contradictions = infer_config(self.tensors, towers, heads)
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
         return ConfigValues(file, values, tuple(notes), tuple(contradictions))
