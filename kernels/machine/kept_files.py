@@ -34,6 +34,14 @@ def write_whole(file: Path, content: bytes, temporary: Path) -> None:
     Raises
     ------
     OSError
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_whole(folder / "a.kernel", b"code", folder / "a.new")
+    >>> [file.name for file in folder.iterdir()]
+    ['a.kernel']
     """
     file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     temporary.write_bytes(_MARK + hashlib.sha256(content).digest() + content)

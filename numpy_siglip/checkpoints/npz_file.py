@@ -129,7 +129,7 @@ def unpack_member(file: Path, packed: PackedMember) -> bytearray:
     return content
 
 
-def _exactly(member: IO[bytes], size: int) -> bytearray:
+def _exactly(member: zipfile.ZipExtFile, size: int) -> bytearray:
     """So many bytes, behind which the member ends; no more is unpacked, whatever a few bytes unfold to."""
     content = bytearray()
     while len(content) < size:

@@ -88,7 +88,7 @@ def read_bytes(file: Path, stream: BinaryIO, offset: int, size: int) -> np.ndarr
         If it cannot be read.
     """
     content = np.empty(size, np.uint8)
-    _fill(file, stream, offset, memoryview(content))
+    _fill(file, stream, offset, content)
     return content
 
 
@@ -103,11 +103,12 @@ def read_rows(file: Path, stream: BinaryIO, offset: int, row_bytes: int, indices
     different, places = np.unique(indices, return_inverse=True)
     rows = np.empty((different.size, row_bytes), np.uint8)
     for row, index in zip(rows, different.tolist(), strict=True):
-        _fill(file, stream, offset + index * row_bytes, memoryview(row))
+        _fill(file, stream, offset + index * row_bytes, row)
     return rows[places.reshape(np.shape(indices))]
 
 
-def _fill(file: Path, stream: BinaryIO, offset: int, target: memoryview) -> None:
+def _fill(file: Path, stream: BinaryIO, offset: int, content: np.ndarray) -> None:
+    target = content.data
     stream.seek(offset)
     filled = 0
     while filled < len(target):

@@ -20,7 +20,7 @@ from .arguments import (
     read_texts,
 )
 from .image_files import add_images, run_image_files, status_of
-from .named_model import how, load_embedder, open_named_model, tell_inferred
+from .named_model import load_embedder, open_named_model, tell_inferred
 from .rankings import Rankings, add_form
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..checkpoints.description.model_files import ModelFiles
     from ..embedding.embed_files import EmbeddedFiles
+    from ..embedding.embedder import Embedder
 
 
 def add_to(commands: Commands) -> None:
@@ -84,7 +85,7 @@ def run_classify(options: argparse.Namespace) -> int:
         return _run_classifier(options, files, labels)
     if not labels:
         raise SiglipError(f'{files}: knows no labels of its own; name some: --labels "a cat, a dog"')
-    embedder = load_embedder(options, files)
+    embedder = _load_for_texts(options, files)
     text_embeds = embedder.embed_labels(labels, prompt=prompts, batch_size=options.batch_size)
     comparison = embedder.comparison
     with Rankings(options, "label", labels, ["probability"]) as rankings:
@@ -100,7 +101,7 @@ def run_classify(options: argparse.Namespace) -> int:
 def run_similarity(options: argparse.Namespace) -> int:
     """Print the cosine, and the probability, of each text, as soon as each batch of images is done."""
     texts = read_texts(options)
-    embedder = load_embedder(options)
+    embedder = _load_for_texts(options, open_named_model(options))
     text_embeds = embedder.embed_texts(texts, batch_size=options.batch_size)
     comparison = embedder.comparison
     with Rankings(options, "text", texts, ["cosine", "probability"]) as rankings:
@@ -113,6 +114,16 @@ def run_similarity(options: argparse.Namespace) -> int:
     return _ended(result)
 
 
+def _load_for_texts(options: argparse.Namespace, files: ModelFiles) -> Embedder:
+    """Load an `Embedder`, once it is known that it will be able to read texts."""
+    from ..model.comparison import holds_both_towers
+    from ..preprocessing.tokenizer import require_tokenizer
+
+    if holds_both_towers(files.tensors):  # otherwise that is what there is to be told
+        require_tokenizer(files)
+    return load_embedder(options, files)
+
+
 def _run_classifier(options: argparse.Namespace, files: ModelFiles, labels: list[str]) -> int:
     """Print the probability of each label that the model was trained on."""
     from ..embedding.image_classifier import ImageClassifier
@@ -123,7 +134,9 @@ def _run_classifier(options: argparse.Namespace, files: ModelFiles, labels: list
             f"{files}: a classifier of labels of its own, which reads no texts; leave --labels, "
             "--labels-file, --prompt and --softmax out"
         )
-    classifier = ImageClassifier.from_files(files, choose_backend(**how(options)))
+    classifier = ImageClassifier.from_files(
+        files, choose_backend(options.backend, options.threads, options.dtype)
+    )
     tell_inferred(files, options.quiet)
     with Rankings(options, "label", classifier.labels, ["probability"]) as rankings:
         result = run_image_files(

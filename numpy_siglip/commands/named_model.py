@@ -26,7 +26,7 @@ def load_embedder(options: argparse.Namespace, files: ModelFiles | None = None) 
     from ..embedding.embedder import Embedder
 
     files = files or open_named_model(options)
-    embedder = Embedder.from_pretrained(files, pooling=getattr(options, "pooling", "head"), **how(options))
+    embedder = Embedder.from_pretrained(files, pooling=getattr(options, "pooling", "head"), **_how(options))
     tell_inferred(files, options.quiet)
     return embedder
 
@@ -36,7 +36,7 @@ def load_text_embedder(options: argparse.Namespace) -> TextEmbedder:
     from ..embedding.text_embedder import TextEmbedder
 
     files = open_named_model(options)
-    embedder = TextEmbedder.from_pretrained(files, **how(options))
+    embedder = TextEmbedder.from_pretrained(files, **_how(options))
     if not options.quiet:
         _tell("inferred, since no file says it", files.config.inferred)
         _tell("other than published", files.config.contradictions)
@@ -55,6 +55,5 @@ def _tell(what: str, lines: Sequence[str]) -> None:
         write_line(f"numpy-siglip: {what}: {'; '.join(lines)}")
 
 
-def how(options: argparse.Namespace) -> dict[str, Any]:
-    """What ``--backend``, ``--threads`` and ``--dtype`` say, as `from_pretrained` takes it."""
+def _how(options: argparse.Namespace) -> dict[str, Any]:
     return {"backend": options.backend, "threads": options.threads, "dtype": options.dtype}

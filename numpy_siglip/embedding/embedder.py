@@ -112,8 +112,10 @@ class Embedder(Pretrained):
         """
         if pooling not in ("head", "mean"):
             raise ConfigError(f"pooling is {shown(pooling)}; it must be 'head' or 'mean'")
-        kind = cls if pooling == cls.pooling else _MeanPoolingEmbedder
-        return super(Embedder, kind).from_pretrained(  # type: ignore[return-value]
+        build: Any = super().from_pretrained
+        if pooling != cls.pooling:
+            build = partial(_MeanPoolingEmbedder.from_pretrained, pooling=_MeanPoolingEmbedder.pooling)
+        return build(
             model,
             backend=backend,
             threads=threads,

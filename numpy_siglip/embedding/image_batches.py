@@ -13,7 +13,7 @@ from ..common.checks import check_flag, shown
 from ..config.naflex_configuration import VisionConfig
 from ..errors import ConfigError, ImageError
 from ..outputs import BatchFeature
-from ..preprocessing.images import is_path, read_image, upright
+from ..preprocessing.images import is_path, name_of, read_image, upright
 from .image_inputs import asks_to_be_turned, preprocess_one, single_images, together
 from .vision_kinds import ImageProcessor
 
@@ -158,6 +158,6 @@ def told_turned(count: int, option: str) -> str:
 
 def _told(error: ImageError, number: int, image: Any) -> ImageError:
     """The error, with the number of the image if it has no name."""
-    if is_path(image) or getattr(image, "filename", ""):
+    if name_of(image) != name_of(None):
         return error
     return ImageError(f"image {number}: {error}")

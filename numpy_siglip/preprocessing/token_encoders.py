@@ -51,7 +51,7 @@ def read_sentencepiece(file: Path, settings: Mapping[str, Any]) -> Encoder:
     try:
         import sentencepiece
     except ImportError as cause:
-        raise _not_installed(file, "sentencepiece") from cause
+        raise not_installed(file, "sentencepiece") from cause
     model = sentencepiece.SentencePieceProcessor()
     try:
         model.LoadFromSerializedProto(_read(file))
@@ -90,7 +90,7 @@ def read_tokenizer(file: Path, settings: Mapping[str, Any]) -> Encoder:
     try:
         import tokenizers
     except ImportError as cause:
-        raise _not_installed(file, "tokenizers") from cause
+        raise not_installed(file, "tokenizers") from cause
     content = _read(file)
     try:
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
@@ -214,5 +214,12 @@ def _read(file: Path) -> bytes:
         raise ConfigError(f"{file}: no such file") from cause
 
 
-def _not_installed(file: Path, library: str) -> SiglipError:
+def not_installed(file: Path, library: str) -> SiglipError:
+    """The error for a library that is missing, with the extra that installs it.
+
+    Examples
+    --------
+    >>> str(not_installed(Path("tokenizer.json"), "tokenizers"))
+    'tokenizer.json: tokenizers is not installed, and reads it: pip install "numpy-siglip[text]"'
+    """
     return SiglipError(f"{file}: {library} is not installed, and reads it: {how_to_install(library)}")

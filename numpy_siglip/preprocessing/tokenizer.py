@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from ..checkpoints.file_names import CONFIG_FILE, SENTENCEPIECE_FILE, TOKENIZER_
 from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_options
 from ..common.checks import check_integer, check_return_tensors, shown
 from ..common.keywords import check_keywords
+from ..common.reading import unexpected_as
 from ..errors import CheckpointError, ConfigError, TextError
 from ..outputs import BatchFeature
 from .call_keywords import LENGTH_KEYWORDS, TEXT_KEYWORDS
-from .token_encoders import Encoder, read_sentencepiece, read_tokenizer
+from .token_encoders import Encoder, not_installed, read_sentencepiece, read_tokenizer
 
 DEFAULT_CONTEXT_LENGTH = 64
 _LONGEST_CONTEXT = 2**20
@@ -210,17 +212,47 @@ def read_encoder(files: ModelFiles) -> Encoder:
     """
     folder = files.folder
     settings = files.json_file(TOKENIZER_SETTINGS_FILE) or {}
-    pieces, tokenizer = folder / SENTENCEPIECE_FILE, folder / TOKENIZER_FILE
-    is_gemma = str(settings.get("tokenizer_class")).removesuffix("Fast") in _GEMMA
+    name = _tokenizer_file(folder, settings)
     try:
-        if pieces.exists() and not is_gemma:
-            return read_sentencepiece(pieces, settings)
-        if tokenizer.exists():
-            return read_tokenizer(tokenizer, settings)
+        with unexpected_as(ConfigError, folder / name, "fetch the file again"):
+            return (read_sentencepiece if name == SENTENCEPIECE_FILE else read_tokenizer)(
+                folder / name, settings
+            )
     except ConfigError as error:
         if str(error).startswith(str(folder)):
             raise
         raise ConfigError(f"{folder / TOKENIZER_SETTINGS_FILE}: {error}") from None
+
+
+def require_tokenizer(files: ModelFiles) -> None:
+    """Find out, before anything that takes long, whether the tokenizer of a model can be read.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    SiglipError
+        If the library that reads it is not installed.
+
+    Examples
+    --------
+    >>> require_tokenizer(ModelFiles(model_folder))
+    """
+    settings = files.json_file(TOKENIZER_SETTINGS_FILE) or {}
+    file = files.folder / _tokenizer_file(files.folder, settings)
+    library = "sentencepiece" if file.name == SENTENCEPIECE_FILE else "tokenizers"
+    try:
+        import_module(library)
+    except ImportError as cause:
+        raise not_installed(file, library) from cause
+
+
+def _tokenizer_file(folder: Path, settings: Mapping[str, Any]) -> str:
+    """Which of the two files of a vocabulary is read."""
+    is_gemma = str(settings.get("tokenizer_class")).removesuffix("Fast") in _GEMMA
+    for name in (TOKENIZER_FILE,) if is_gemma else (SENTENCEPIECE_FILE, TOKENIZER_FILE):
+        if (folder / name).exists():
+            return name
     missing = TOKENIZER_FILE if is_gemma else f"{SENTENCEPIECE_FILE} and no {TOKENIZER_FILE}"
     raise ConfigError(f"{folder}: no {missing}; put the model's tokenizer beside its weights")
 
@@ -231,7 +263,7 @@ def _context_length(files: ModelFiles) -> int:
     values: Mapping[str, Any] | None = files.json_file(CONFIG_FILE)
     if values is None:
         try:
-            path, values, _ = files.config
+            path, values = files.config.file, files.config.values
         except (ConfigError, CheckpointError):
             raise ConfigError(
                 f"{files.folder}: no {CONFIG_FILE}; put the model's {CONFIG_FILE} beside its tokenizer, or "

@@ -99,7 +99,7 @@ def _read_config(values: Mapping[str, Any], path: Path) -> Settings:
         values.get("open_clip_model_name"),
     )
     preprocessing, problem = _preprocessing(cfg, path)
-    contradictions = ()
+    contradictions: tuple[str, ...] = ()
     if preprocessing and (cfg.get("crop_pct") or 1) != 1 and cfg.get("crop_mode") != "squash":
         contradictions = (
             f"crop_pct {shown(cfg['crop_pct'])}, and SigLIP takes the whole image, as is done here",
