@@ -126,6 +126,10 @@ class Embedder(Pretrained):
             **others,
         )
 
+    def __repr__(self) -> str:
+        source = "" if self.files is None else f" of {self.files}"
+        return f"<{type(self).__name__.lstrip('_')}{source}: {self.model!r}>"
+
     @classmethod
     def from_files(cls, files: ModelFiles, config: Any, ops: Backend) -> Self:
         """Build it from an open model; see `from_pretrained`."""

@@ -14,6 +14,8 @@ from ..weights.tower_weights import Shapes, count_parameters
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ..kernels.backend import Backend
+
 
 class Module:
     """Base of models: the part of ``torch.nn.Module`` that a model needs to run.
@@ -27,6 +29,8 @@ class Module:
     >>> model = SiglipVisionModel.from_pretrained(model_folder)
     >>> model.eval().to("cpu").float() is model, model.device, model.dtype, model.training
     (True, 'cpu', dtype('float32'), False)
+    >>> SiglipVisionModel.from_pretrained(model_folder, threads=1)
+    <SiglipVisionModel: 40,602 parameters, float32, numba on 1 thread>
     """
 
     device: ClassVar[str] = "cpu"
@@ -34,6 +38,14 @@ class Module:
     dtype: ClassVar[np.dtype] = np.dtype(np.float32)
     """Of inputs and results, whatever the linear maps are computed in"""
     training: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        part: Any = self if hasattr(self, "ops") else self.vision_model  # type: ignore[attr-defined]
+        ops: Backend = part.ops
+        threads = "" if ops.threads is None else f" on {ops.threads} thread{'s' * (ops.threads > 1)}"
+        return (
+            f"<{type(self).__name__}: {self.num_parameters():,} parameters, {ops.dtype}, {ops.name}{threads}>"
+        )
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run the model."""

@@ -16,6 +16,7 @@ from numpy_siglip import (
     ConfigError,
     Embedder,
     Siglip2ImageProcessor,
+    Siglip2Model,
     Siglip2VisionConfig,
     SiglipForImageClassification,
     SiglipModel,
@@ -371,3 +372,18 @@ def test_what_from_pretrained_cannot_do_is_refused_by_name(options, message, pai
 def test_int8_by_the_names_of_programs(pair_folder):
     for options in ({"torch_dtype": "int8"}, {"dtype": np.int8}, {"dtype": torch.int8}):
         assert SiglipVisionModel.from_pretrained(pair_folder, **options).ops.dtype == "int8"
+
+
+def test_what_a_model_is_can_be_read(pair_folder, naflex_pair_folder, classifier_folder):
+    assert repr(SiglipModel.from_pretrained(pair_folder, backend="numpy")) == (
+        "<SiglipModel: 54,881 parameters, float32, numpy>"
+    )
+    for kind, folder in (
+        (Siglip2Model, naflex_pair_folder),
+        (SiglipForImageClassification, classifier_folder),
+    ):
+        shown = repr(kind.from_pretrained(folder, threads=2, dtype="int8"))
+        assert shown.startswith(f"<{kind.__name__}: ")
+        assert shown.endswith(" parameters, int8, numba on 2 threads>")
+    embedder = Embedder.from_pretrained(pair_folder, threads=2)
+    assert repr(embedder) == f"<Embedder of {pair_folder}: {embedder.model!r}>"
