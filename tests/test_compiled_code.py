@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.embedding_process import START_OF_OPERATIONS, output_of, run_python, toy_images
+from helpers.embedding_process import PATIENCE, START_OF_OPERATIONS, output_of, run_python, toy_images
 from helpers.fuzzing import mutated_bytes
 from helpers.repository import copy_of_the_package
 
@@ -54,7 +54,7 @@ def test_processes_that_fill_an_empty_cache_at_once(tmp_path):
     processes = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    assert [process.communicate(timeout=300)[0].strip() for process in processes] == ["True"] * 3
+    assert [process.communicate(timeout=PATIENCE)[0].strip() for process in processes] == ["True"] * 3
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".kernel"]
 
 
@@ -105,7 +105,7 @@ def test_no_place_for_compiled_code(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stderr

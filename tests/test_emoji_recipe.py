@@ -94,6 +94,7 @@ def test_recipe_from_drawings_to_embeddings(recipe, data):
     np.testing.assert_allclose(embedder.embed_texts(names), expected.text_embeds.numpy(), atol=2e-6)
 
 
+@pytest.mark.slow
 def test_run_goes_on_where_it_stopped(recipe, data):
     whole = recipe.train.run(options(recipe, data, "--until=16", f"--run={data / 'whole'}"))
     recipe.train.run(options(recipe, data, "--until=8", f"--run={data / 'halves'}"))

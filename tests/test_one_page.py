@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.assert_close import assert_close
+from helpers.embedding_process import PATIENCE
 from PIL import Image
 
 from numpy_siglip import Embedder
@@ -103,5 +104,7 @@ def test_it_needs_nothing_of_the_package():
 )
 def test_the_command_prints_what_is_shown(arguments):
     command = [sys.executable, str(PAGE.relative_to(REPOSITORY)), *arguments]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert (result.stdout, result.stderr) == (SHOWN, "")

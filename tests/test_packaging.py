@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.embedding_process import PATIENCE
 from helpers.repository import REPOSITORY
 
 PACKAGE = REPOSITORY / "numpy_siglip"
@@ -45,7 +46,7 @@ def test_every_folder_is_installed():
 
 def _python(code: str, **options) -> str:
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False, **options
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False, **options
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
@@ -106,7 +107,7 @@ COMMANDS = {
     "validate": (["validate", "--model", "emoji"], "torch is not installed"),
     "visualize": (["visualize", "picture.png", "--output", "pictures"], "pooling_attention.png"),
     "convert": (["convert", "emoji", "copy"], "SiglipModel"),
-    "quantize": (["quantize", "emoji", "--output", "int8"], "model.safetensors"),
+    "quantize": (["quantize", "emoji", "--output", "int8"], "numpy_siglip_int8.safetensors"),
     "warmup": (["warmup"], "kernels"),
 }
 
@@ -115,7 +116,9 @@ COMMANDS = {
 def test_the_wheel_alone_runs_every_command(toy_folder, photos, tmp_path):
     """Build both distributions, install the wheel in an empty environment, and run what it promises."""
     subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", tmp_path / "dist", REPOSITORY], check=True, timeout=600
+        [sys.executable, "-m", "build", "--outdir", tmp_path / "dist", REPOSITORY],
+        check=True,
+        timeout=PATIENCE,
     )
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     (source,) = (tmp_path / "dist").glob("*.tar.gz")
@@ -127,7 +130,7 @@ def test_the_wheel_alone_runs_every_command(toy_folder, photos, tmp_path):
     files += [f"numpy_siglip/emoji/{file.name}" for file in (PACKAGE / "emoji").iterdir()]
     assert {name for name in names if ".dist-info" not in name} == set(files)
 
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=PATIENCE)
     binaries = tmp_path / "venv" / "bin"
 
     def run(*arguments) -> subprocess.CompletedProcess:
@@ -135,12 +138,12 @@ def test_the_wheel_alone_runs_every_command(toy_folder, photos, tmp_path):
             [binaries / "numpy-siglip", *arguments],
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=PATIENCE,
             cwd=tmp_path,
             check=False,
         )
 
-    subprocess.run([binaries / "pip", "install", "--quiet", wheel], check=True, timeout=600)
+    subprocess.run([binaries / "pip", "install", "--quiet", wheel], check=True, timeout=PATIENCE)
     installed = subprocess.run([binaries / "pip", "list"], capture_output=True, text=True, check=True).stdout
     assert "torch" not in installed
     assert run("embed", photos[0], "--model", toy_folder, "--output", "out.npy").returncode == 0
@@ -150,7 +153,7 @@ def test_the_wheel_alone_runs_every_command(toy_folder, photos, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5, atol=1e-5)
 
     extras = f"{wheel}[text,plots]"
-    subprocess.run([binaries / "pip", "install", "--quiet", extras], check=True, timeout=600)
+    subprocess.run([binaries / "pip", "install", "--quiet", extras], check=True, timeout=PATIENCE)
     shutil.copy(PACKAGE / "emoji" / "lion.png", tmp_path / "picture.png")
     described = re.findall(r"^    ([a-z]+)\b", run("--help").stdout, flags=re.MULTILINE)
     assert sorted(described) == sorted(COMMANDS)

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.embedding_process import PATIENCE
 from helpers.toy_models import TOY, transformers_vision_model
 
 from numpy_siglip import SiglipVisionModel
@@ -132,7 +133,7 @@ def _in_a_process(*folders, **environment: str) -> tuple[str, int, int]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.embedding_process import START, output_of, toy_images
+from helpers.embedding_process import PATIENCE, START, output_of, toy_images
 
 from numpy_siglip import Embedder, SiglipModel, SiglipProcessor, SiglipVisionModel
 from numpy_siglip.kernels.machine import threads as threads_module
@@ -80,7 +80,7 @@ if __name__ == "__main__":
 """
     )
     result = subprocess.run(
-        [sys.executable, script, toy_folder], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, script, toy_folder], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "True"

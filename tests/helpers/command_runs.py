@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+from helpers.embedding_process import PATIENCE
 from numpy_siglip.commands.command_line import main
 
 
@@ -24,4 +25,4 @@ def error_line(capsys: Any) -> str:
 def process(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
     """``numpy-siglip`` with these arguments in a process of its own."""
     command = [sys.executable, "-m", "numpy_siglip", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, **options)

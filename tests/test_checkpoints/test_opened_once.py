@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.embedding_process import PATIENCE
 from helpers.layout_writers import flax_tensors, open_clip_tensors, save_npz, timm_tensors
 from helpers.published_model import HEADS, HEADS_OF_BOTH, TEXT_HEADS, save
 from helpers.toy_models import save_image_processor
@@ -91,7 +92,7 @@ def _counts(codes: dict[str, str], folder, photo, output) -> dict[str, dict[str,
         input=json.dumps(codes),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stderr

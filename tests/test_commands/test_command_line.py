@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.command_runs import error_line, process, run
+from helpers.embedding_process import PATIENCE
 
 import numpy_siglip
 from numpy_siglip.commands.command_line import main
@@ -75,7 +76,9 @@ def test_a_reader_that_leaves_is_no_error(toy_folder):
 
 def _shell(command: str) -> subprocess.CompletedProcess:
     script = f"{sys.executable} -m numpy_siglip {command}"
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 def test_closed_streams_are_no_traceback(toy_folder, photos, tmp_path):
@@ -137,7 +140,7 @@ def _warmup(cache):
     command = [sys.executable, "-m", "numpy_siglip", "warmup"]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=600, check=True
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
     ).stderr
 
 
@@ -154,7 +157,7 @@ def test_after_a_warmup_nothing_is_compiled(warm_cache, toy_folder, photos, tmp_
     before = set(cache.rglob("*"))
     assert before
     command = [sys.executable, "-m", "numpy_siglip", "visualize", photos[0], "--model", toy_folder]
-    subprocess.run([*command, "--output", tmp_path], env=environment, timeout=300, check=True)
+    subprocess.run([*command, "--output", tmp_path], env=environment, timeout=PATIENCE, check=True)
     assert set(cache.rglob("*")) == before
 
 

@@ -13,6 +13,7 @@ import torch
 import transformers
 from helpers.assert_close import assert_close
 from helpers.command_runs import error_line, run
+from helpers.embedding_process import PATIENCE
 from helpers.toy_models import TOY, TOY_TEXT, save_image_processor, transformers_full_model
 from helpers.toy_vocabularies import write_siglip_tokenizer
 
@@ -204,7 +205,7 @@ def test_texts_are_embedded_without_the_vision_tower(pair_folder, tmp_path):
         [sys.executable, "-c", code, pair_folder, tmp_path / "o.npy"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=True,
     )
     assert done.stdout == "0 set()\n", done.stderr

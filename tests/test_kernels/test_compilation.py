@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.embedding_process import PATIENCE
 from helpers.repository import copy_of_the_package
 
 from numpy_siglip.kernels.machine.compilation import KERNELS, kernel
@@ -61,7 +62,7 @@ def _run(code: str, package: Path) -> str:
         cwd=package.parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stderr

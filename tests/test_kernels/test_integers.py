@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.assert_close import assert_close
+from helpers.embedding_process import PATIENCE
 
 from numpy_siglip.kernels.catalogue.layers import encoder_layer_operands, quantized_encoder_layer_operands
 from numpy_siglip.kernels.catalogue.sampling import Sampler
@@ -218,7 +219,7 @@ def test_every_way_to_add_products_gives_the_same_sums(form, tmp_path):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stderr

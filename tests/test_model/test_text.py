@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.assert_close import assert_close
+from helpers.embedding_process import PATIENCE
 from helpers.toy_models import TOY, TOY_TEXT, transformers_full_model, transformers_text_model
 from safetensors.numpy import load_file, save_file
 
@@ -195,7 +196,7 @@ def test_a_large_table_is_neither_copied_nor_widened(dtype, tmp_path):
         "print(resident() - before)"
     )
     grown = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     assert int(grown.stdout) < 4 * 1024
 

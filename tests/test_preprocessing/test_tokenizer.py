@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import transformers
+from helpers.embedding_process import PATIENCE
 from helpers.toy_vocabularies import TEXTS, gemma_tokenizer, write_siglip_tokenizer
 
 from numpy_siglip import ConfigError, SiglipError, SiglipTokenizer, TextError
@@ -247,7 +248,10 @@ def test_reading_a_tokenizer_prints_nothing_and_needs_no_transformers(siglip_fol
         "assert not {'torch', 'transformers', 'numba', 'PIL'} & set(sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, siglip_folder, gemma_folder], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, siglip_folder, gemma_folder],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
