@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
-from ..checkpoints.file_names import SENTENCEPIECE_FILE, TOKENIZER_FILE
 from ..checkpoints.loading_keywords import DOWNLOAD_KEYWORDS, download_options
 from ..common.checks import shown
 from ..config.configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
@@ -27,6 +26,7 @@ from ..preprocessing.image_settings import is_for_naflex
 from ..preprocessing.naflex_processing import Siglip2ImageProcessor
 from ..preprocessing.processor import Siglip2Processor, SiglipProcessor
 from ..preprocessing.tokenizer import SiglipTokenizer
+from ..preprocessing.tokenizer_files import has_tokenizer
 
 ImageProcessor = SiglipImageProcessor | Siglip2ImageProcessor
 
@@ -238,13 +238,13 @@ class AutoProcessor(_Auto):
     ) -> SiglipProcessor | ImageProcessor | SiglipTokenizer:
         """Read it; parameters and errors are those of `SiglipProcessor.from_pretrained`."""
         files, rest = open_with(model, revision, options)
-        has_tokenizer = any((files.folder / name).exists() for name in (SENTENCEPIECE_FILE, TOKENIZER_FILE))
+        with_texts = has_tokenizer(files)
         try:
             values = files.preprocessing.values
         except ConfigError:
-            if not has_tokenizer:
+            if not with_texts:
                 raise
             return SiglipTokenizer.from_pretrained(files, **rest)
-        if not has_tokenizer:
+        if not with_texts:
             return AutoImageProcessor.from_pretrained(files, **rest)
         return (Siglip2Processor if is_for_naflex(values) else SiglipProcessor).from_pretrained(files, **rest)

@@ -125,6 +125,10 @@ class Checkpoint(Mapping[str, TensorEntry]):
         elsewhere = {file: identity.elsewhere() for file, identity in self._identities.items()}
         return Checkpoint, (self.source, self._entries, elsewhere)
 
+    def anew(self) -> Checkpoint:
+        """The same tensors, without what was unpacked of an archive."""
+        return Checkpoint(self.source, self._entries, self._identities)
+
     def tensor(self, name: str) -> np.ndarray:
         """The numbers of a tensor in float32.
 

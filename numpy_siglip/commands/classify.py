@@ -117,7 +117,7 @@ def run_similarity(options: argparse.Namespace) -> int:
 def _load_for_texts(options: argparse.Namespace, files: ModelFiles) -> Embedder:
     """Load an `Embedder`, once it is known that it will be able to read texts."""
     from ..model.comparison import holds_both_towers
-    from ..preprocessing.tokenizer import require_tokenizer
+    from ..preprocessing.tokenizer_files import require_tokenizer
 
     if holds_both_towers(files.tensors):  # otherwise that is what there is to be told
         require_tokenizer(files)

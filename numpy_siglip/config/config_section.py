@@ -92,7 +92,53 @@ class ReadableConfig:
             raise ConfigError(f"{said.file}: {error}") from error.__cause__
 
 
-class ConfigSection(ReadableConfig):
+class WritableConfig(ReadableConfig):
+    """A configuration that is written too; the other kind only chooses what reads."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, and the model type that transformers gives them."""
+        raise NotImplementedError  # every kind of configuration has fields of its own
+
+    def save_pretrained(self, save_directory: str | Path, **others: Any) -> tuple[Path, ...]:
+        """Write ``config.json`` to a folder, as transformers does.
+
+        Parameters
+        ----------
+        save_directory : str or Path
+            Made if it is missing; a file of the same name is replaced.
+        **others
+            What transformers' programs pass and has one right value here, such as ``push_to_hub=False``.
+
+        Returns
+        -------
+        tuple of Path
+            The file.
+
+        Raises
+        ------
+        ConfigError
+            If an option asks for what there is not.
+        OSError
+            If the folder cannot be written to.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from numpy_siglip import SiglipVisionConfig
+        >>> folder = Path(tempfile.mkdtemp()) / "saved"
+        >>> _ = SiglipVisionConfig(image_size=512).save_pretrained(folder)
+        >>> SiglipVisionConfig.from_pretrained(folder).image_size
+        512
+        """
+        from ..checkpoints.file_names import CONFIG_FILE
+        from ..checkpoints.saving import json_writer, save_files
+
+        return save_files(
+            self.save_pretrained, save_directory, {CONFIG_FILE: json_writer(self.to_dict())}, others
+        )
+
+
+class ConfigSection(WritableConfig):
     """Base of the configuration of one tower, a frozen dataclass.
 
     A tower's configuration is a file of its own, or a section of that of a larger model.

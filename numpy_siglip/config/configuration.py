@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from .config_section import (
     FULL_MODEL_TYPE,
     ConfigSection,
-    ReadableConfig,
+    WritableConfig,
     refuse_other_family,
 )
 from .text_configuration import SiglipTextConfig
@@ -23,7 +23,7 @@ __all__ = ["FULL_MODEL_TYPE", "SiglipConfig", "SiglipTextConfig", "SiglipVisionC
 
 
 @dataclass(frozen=True)
-class SiglipConfig(ReadableConfig):
+class SiglipConfig(WritableConfig):
     """Shape of a whole SigLIP model.
 
     Parameters
@@ -107,7 +107,8 @@ class SiglipConfig(ReadableConfig):
     def to_dict(self) -> dict[str, Any]:
         """All fields, and the model type that transformers gives them."""
         sections = {name: getattr(self, name).to_dict() for name in self._parts()}
-        return {"model_type": self.model_type, **sections, "id2label": dict(self.id2label)}
+        labels = {"id2label": dict(self.id2label), "label2id": self.label2id}
+        return {"model_type": self.model_type, **sections, **labels}
 
 
 def _labels(id2label: Any) -> dict[int, str]:

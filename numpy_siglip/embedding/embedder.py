@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +18,7 @@ from ..common.defaults import DEFAULT_BATCH_SIZE
 from ..common.progress import with_progress
 from ..config.config_section import ReadableConfig
 from ..config.kinds import AnyTextConfig, AnyVisionConfig
-from ..errors import CheckpointError, ConfigError, ImageError
+from ..errors import CheckpointError, ConfigError, ImageError, SiglipError
 from ..kernels.backend import Backend
 from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
 from ..model.classification import mean_of_tokens
@@ -129,6 +130,17 @@ class Embedder(Pretrained):
     def __repr__(self) -> str:
         source = "" if self.files is None else f" of {self.files}"
         return f"<{type(self).__name__.lstrip('_')}{source}: {self.model!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All that it computes with, so that a copy in another process, or on another machine, needs no file.
+
+        The text tower of its checkpoint is read for that, if there is one. An embedder for images alone, as
+        ``Embedder(embedder.model, embedder.processor)`` makes one, leaves it out.
+        """
+        for part in ("comparison", "text_embedder"):
+            with suppress(SiglipError):  # a model of images alone, or texts that cannot be read here either
+                getattr(self, part)
+        return self.__dict__
 
     @classmethod
     def from_files(cls, files: ModelFiles, config: Any, ops: Backend) -> Self:

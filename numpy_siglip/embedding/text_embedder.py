@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -93,7 +93,8 @@ class TextEmbedder(Pretrained):
         embedded = []
         for batch in in_batches(with_progress(list_texts(stream), progress, unit="text"), batch_size):
             with np.errstate(all="ignore"):  # what overflows is told below, in one error
-                embeddings = self.model(self.tokenizer(batch).input_ids).pooler_output
+                tokens: Any = self.tokenizer(batch)
+                embeddings = self.model(**tokens).pooler_output
             assert embeddings is not None  # a text tower always ends in its head
             require_finite(embeddings, None, self._source)
             embedded.append(self.model.ops.l2_normalize(embeddings) if normalize else embeddings)

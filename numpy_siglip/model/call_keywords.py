@@ -18,17 +18,6 @@ _FOR_IMAGES = Keyword((None,), "images are for SiglipModel, and for its vision t
 _FOR_NAFLEX = Keyword((None,), "it belongs to the NaFlex models: Siglip2Model and Siglip2VisionModel")
 
 
-def is_all_ones(mask: Any) -> bool:
-    """Whether a mask leaves nothing out.
-
-    Examples
-    --------
-    >>> is_all_ones(None), is_all_ones([[1, 1]]), is_all_ones([[1, 0]]), is_all_ones([[True]])
-    (True, True, False, True)
-    """
-    return mask is None or bool(np.all(as_array("attention_mask", mask, ConfigError) == 1))
-
-
 def are_in_order(positions: Any) -> bool:
     """Whether positions are 0, 1, 2 and so on for each text.
 
@@ -44,10 +33,6 @@ def are_in_order(positions: Any) -> bool:
 
 
 TEXT_KEYWORDS: Keywords = {
-    "attention_mask": Keyword(
-        is_all_ones,
-        "these towers look at every token, padding included, as in training: leave it out, or pass ones",
-    ),
     "position_ids": Keyword(are_in_order, "tokens stand at 0, 1, 2 and so on; leave it out"),
     "inputs_embeds": Keyword((None,), "texts are given as input_ids"),
     "pixel_values": _FOR_IMAGES,

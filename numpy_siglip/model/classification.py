@@ -10,6 +10,7 @@ from ..config.configuration import SiglipConfig
 from ..errors import CheckpointError
 from ..kernels.backend import Backend
 from ..outputs import ImageClassifierOutput, as_asked
+from ..weights.model_tensors import prefixed
 from ..weights.tower_reader import TowerReader
 from ..weights.tower_weights import Shapes, Tensors, find_beside_towers, linear_shapes
 from .pretrained import PretrainedModel
@@ -54,7 +55,7 @@ class SiglipForImageClassification(PretrainedModel):
         self.ops = ops
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Self:
+    def build(cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Self:
         """Build the classifier from an open checkpoint; see `from_pretrained`."""
         classifier = _read_classifier(cls.__name__, checkpoint, config, ops)
         vision = cls.vision_class.from_checkpoint(checkpoint, config.vision_config, ops)
@@ -101,6 +102,13 @@ class SiglipForImageClassification(PretrainedModel):
     def _logits(self, mean: np.ndarray) -> np.ndarray:
         """Of each class: (batch, hidden_size) -> (batch, num_labels)."""
         return mean if self._classifier is None else self.ops.linear(mean, self._classifier)
+
+    def stored_names(self, checkpoint: Tensors) -> dict[str, str]:
+        """From the names of transformers to those of the checkpoint that the model was built of."""
+        vision = self.vision_model.stored_names(checkpoint)
+        classifier = {name: find_beside_towers(checkpoint, name) for name in (_WEIGHT, _BIAS)}
+        found = {name: stored for name, stored in classifier.items() if stored is not None}
+        return {**prefixed("vision_model", vision), **found}
 
     def tensor_shapes(self) -> Shapes:
         """Name and shape of every tensor of the model, as transformers names them."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..kernels.backend import Backend
 from ..kernels.layers.encoder_layer import EncoderLayerWeights
+from .attention_mask import AttentionMask, masked_attention
 from .trace import LAYER_STAGES, Stage, layer_path
 
 
@@ -40,32 +41,48 @@ class EncoderConfig(Protocol):
         ...
 
 
-def encoder(hidden: np.ndarray, layers: Any, config: EncoderConfig, ops: Backend, stage: Stage) -> np.ndarray:
+def encoder(
+    hidden: np.ndarray,
+    layers: Any,
+    config: EncoderConfig,
+    ops: Backend,
+    stage: Stage,
+    mask: AttentionMask | None = None,
+) -> np.ndarray:
     """Run all layers: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
 
     ``layers`` are as the backend prepared them. The result of each is a stage of its own,
     ``encoder/layers/00`` and so on, and so are the steps inside it (`LAYER_STAGES`). Where nobody wants any,
-    the backend runs all layers in one call, with the same result.
+    and there is no mask, the backend runs all layers in one call, with the same result.
     """
-    paths = [layer_path(index) for index in range(config.num_hidden_layers)] if stage.is_heard else []
-    if not any(stage.wants(path) or stage.within(path).wants(*LAYER_STAGES) for path in paths):
+    paths = [layer_path(index) for index in range(config.num_hidden_layers)]
+    heard = paths if stage.is_heard else []
+    if mask is None and not any(
+        stage.wants(path) or stage.within(path).wants(*LAYER_STAGES) for path in heard
+    ):
         return ops.encoder(
             hidden, layers, config.num_attention_heads, config.hidden_act, config.layer_norm_eps
         )
     for path, layer in zip(paths, layers, strict=True):
-        hidden = stage(path, encoder_layer(hidden, layer, config, ops, stage.within(path)))
+        hidden = stage(path, encoder_layer(hidden, layer, config, ops, stage.within(path), mask))
     return hidden
 
 
 def encoder_layer(
-    hidden: np.ndarray, weights: EncoderLayerWeights, config: EncoderConfig, ops: Backend, stage: Stage
+    hidden: np.ndarray,
+    weights: EncoderLayerWeights,
+    config: EncoderConfig,
+    ops: Backend,
+    stage: Stage,
+    mask: AttentionMask | None = None,
 ) -> np.ndarray:
     """Run one layer: (batch, tokens, hidden_size) -> (batch, tokens, hidden_size).
 
-    Where nobody wants a step of it, the backend runs it in one call, with the same result.
+    Where nobody wants a step of it, and there is no mask, the backend runs it in one call, with the same
+    result.
     """
     num_heads, activation, eps = config.num_attention_heads, config.hidden_act, config.layer_norm_eps
-    if not stage.wants(*LAYER_STAGES):
+    if mask is None and not stage.wants(*LAYER_STAGES):
         return ops.encoder_layer(hidden, weights, num_heads, activation, eps)
     width = hidden.shape[-1]
 
@@ -74,7 +91,11 @@ def encoder_layer(
     query = stage("attention/query", projected[..., :width])
     key = stage("attention/key", projected[..., width : 2 * width])
     value = stage("attention/value", projected[..., 2 * width :])
-    heads, attention = ops.attention(query, key, value, num_heads, stage.wants("attention/weights"))
+    with_weights = stage.wants("attention/weights")
+    if mask is None:
+        heads, attention = ops.attention(query, key, value, num_heads, with_weights)
+    else:
+        heads, attention = masked_attention(ops, query, key, value, num_heads, mask, with_weights)
     if attention is not None:
         stage("attention/weights", attention)  # (B, H, T, T)
     stage("attention/heads", heads)

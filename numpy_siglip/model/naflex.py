@@ -20,7 +20,12 @@ from ..config.naflex_configuration import Siglip2VisionConfig
 from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling, as_asked
 from ..weights.tower_weights import Shapes, Tensors
-from ..weights.vision_weights import VisionWeights, load_vision_weights, vision_tensor_shapes
+from ..weights.vision_weights import (
+    VisionWeights,
+    find_vision_tensors,
+    load_vision_weights,
+    vision_tensor_shapes,
+)
 from .call_keywords import NAFLEX_KEYWORDS
 from .naflex_padding import PaddedStages, PatchBatch
 from .tower import Tower
@@ -63,7 +68,7 @@ class Siglip2VisionModel(Tower):
     _weights: VisionWeights
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Tensors, config: Siglip2VisionConfig, ops: Backend) -> Self:
+    def build(cls, checkpoint: Tensors, config: Siglip2VisionConfig, ops: Backend) -> Self:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_vision_weights(checkpoint, config, ops), ops)
 
@@ -125,6 +130,10 @@ class Siglip2VisionModel(Tower):
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
         return as_asked(output, return_dict)
+
+    def stored_names(self, checkpoint: Tensors) -> dict[str, str]:
+        """From the names of transformers to those of the checkpoint that the tower was built of."""
+        return find_vision_tensors(checkpoint, self.config)
 
     def tensor_shapes(self) -> Shapes:
         """Name and shape of every tensor of the tower, as transformers names them."""

@@ -72,12 +72,13 @@ class Siglip2Model(SiglipModel):
         )
         return output
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # as in transformers, where they differ likewise
         self,
         input_ids: Any = None,
         pixel_values: Any = None,
         pixel_attention_mask: Any = None,
         spatial_shapes: Any = None,
+        attention_mask: Any = None,
         *,
         return_loss: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -92,6 +93,8 @@ class Siglip2Model(SiglipModel):
         input_ids : array_like of int, shape (texts, tokens)
         pixel_values, pixel_attention_mask, spatial_shapes : array_like
             As for calling `Siglip2VisionModel`.
+        attention_mask : array_like of shape (texts, tokens), optional
+            As for calling `SiglipTextModel`.
         return_loss : bool
             Compute the loss too, for which text i has to belong to image i.
         output_hidden_states, output_attentions : bool
@@ -117,5 +120,5 @@ class Siglip2Model(SiglipModel):
         require_both(input_ids, pixel_values)
         asked = {"output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
         vision = self.get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **asked)
-        text = self.get_text_features(input_ids, **asked, **for_texts(others))
+        text = self.get_text_features(input_ids, attention_mask=attention_mask, **asked, **for_texts(others))
         return as_asked(self._compare(vision, text, return_loss), return_dict)

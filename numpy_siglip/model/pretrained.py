@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
+from ..checkpoints.file_names import WEIGHTS_FILE
 from ..checkpoints.loading_keywords import MODEL_KEYWORDS, download_options
+from ..checkpoints.saving import model_writers, save_files
 from ..common.checks import shown
 from ..common.keywords import check_keywords
 from ..config.config_section import ReadableConfig
 from ..config.configuration import SiglipConfig
-from ..errors import ConfigError
+from ..errors import CheckpointError, ConfigError
 from ..kernels.backend import Backend
 from ..kernels.choices import DEFAULT_BACKEND, DEFAULT_DTYPE
+from ..weights.model_tensors import ModelTensors
 from ..weights.tower_weights import Tensors
 from .backends import choose_backend, choose_dtype
 from .module import Module
@@ -107,6 +111,10 @@ class Pretrained:
 class PretrainedModel(Pretrained, Module):
     """Base of models, which are built of the tensors of a checkpoint alone."""
 
+    config: Any
+    _tensors: Tensors | None = None
+    """Of which it was built; None if it was made of weights by hand"""
+
     @classmethod
     def from_files(cls, files: ModelFiles, config: Any, ops: Backend) -> Self:
         """Build it from an open model; see `from_pretrained`."""
@@ -115,7 +123,88 @@ class PretrainedModel(Pretrained, Module):
     @classmethod
     def from_checkpoint(cls, checkpoint: Tensors, config: Any, ops: Backend) -> Self:
         """Build it from the tensors of an open checkpoint; see `from_pretrained`."""
+        model = cls.build(checkpoint, config, ops)
+        model._tensors = checkpoint.anew()
+        return model
+
+    @classmethod
+    def build(cls, checkpoint: Tensors, config: Any, ops: Backend) -> Self:
+        """Build it from the tensors of an open checkpoint, without a memory of where they came from."""
         raise NotImplementedError  # every class builds itself of its own parts
+
+    def stored_names(self, checkpoint: Tensors) -> dict[str, str]:
+        """From the names of transformers to those of the checkpoint that the model was built of."""
+        raise NotImplementedError  # every class has tensors of its own
+
+    def save_pretrained(self, save_directory: str | Path, **others: Any) -> tuple[Path, ...]:
+        """Write the model to a folder that transformers opens.
+
+        The tensors are read again from the files that the model was loaded from, and written as they are
+        stored there: what is float16 stays float16. What was in another layout is in that of transformers
+        then. Preprocessing is saved by the ``save_pretrained`` of the processor.
+
+        Parameters
+        ----------
+        save_directory : str or Path
+            Made if it is missing; files of the same names are replaced, all or none.
+        **others
+            What transformers' programs pass and has one right value here, such as
+            ``safe_serialization=True``.
+
+        Returns
+        -------
+        tuple of Path
+            ``config.json`` and ``model.safetensors`` in the folder.
+
+        Raises
+        ------
+        ConfigError
+            If the model was not loaded from files, it is to be written over them, or an option asks for what
+            there is not.
+        CheckpointError
+            If those files are not there any more or were changed, or the model computes in int8.
+        OSError
+            If the folder cannot be written to.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from numpy_siglip import SiglipVisionModel
+        >>> model = SiglipVisionModel.from_pretrained(model_folder)
+        >>> [file.name for file in model.save_pretrained(Path(tempfile.mkdtemp()) / "saved")]
+        ['config.json', 'model.safetensors']
+        """
+        if self._tensors is None:
+            raise ConfigError(
+                "this model was made of weights by hand, and was loaded from no files that could be written "
+                "again; make it with from_pretrained"
+            )
+        advice = "load the model that it was made of; numpy-siglip quantize writes int8"
+        part: Any = self if hasattr(self, "ops") else self.vision_model  # type: ignore[attr-defined]
+        if part.ops.dtype != DEFAULT_DTYPE:
+            raise CheckpointError(f"{self._tensors.source}: was quantised as it was loaded; {advice}")
+        written = ModelTensors(self._tensors, self.stored_names(self._tensors))
+        written.require_floats(advice)
+        refuse_own_files(save_directory, self._tensors)
+        config = {**self.config.to_dict(), "architectures": [type(self).__name__]}
+        writers = model_writers(config, written.entries, written.read)
+        return save_files(self.save_pretrained, save_directory, writers, others)
+
+
+def refuse_own_files(folder: Any, tensors: Tensors) -> None:
+    """Refuse to write a model over the files that it is read from.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not isinstance(folder, (str, os.PathLike)):
+        return  # which is told where it is opened
+    target = Path(os.path.realpath(Path(folder).expanduser() / WEIGHTS_FILE))
+    if any(Path(os.path.realpath(file)) == target for file in {entry.file for entry in tensors.values()}):
+        raise ConfigError(
+            f"{folder}: the model was loaded from here, and reads these files; name another folder"
+        )
 
 
 def read_configuration(kind: type[ReadableConfig], files: ModelFiles, config: Any = None) -> Any:

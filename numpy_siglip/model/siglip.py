@@ -18,6 +18,7 @@ from ..config.configuration import SiglipConfig
 from ..errors import ConfigError
 from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling, SiglipOutput, as_asked
+from ..weights.model_tensors import find_pair_tensors
 from ..weights.tower_weights import Shapes, Tensors
 from .call_keywords import PAIR_KEYWORDS, for_texts, require_both
 from .comparison import Comparison, require_one_width
@@ -71,7 +72,7 @@ class SiglipModel(PretrainedModel):
         self.comparison = comparison
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Self:
+    def build(cls, checkpoint: Tensors, config: SiglipConfig, ops: Backend) -> Self:
         """Build the model from an open checkpoint; see `from_pretrained`."""
         require_common_space(config, checkpoint.source)  # before weights are read, which takes longer
         comparison = Comparison.from_checkpoint(checkpoint, ops)
@@ -108,6 +109,7 @@ class SiglipModel(PretrainedModel):
         self,
         input_ids: Any = None,
         pixel_values: Any = None,
+        attention_mask: Any = None,
         *,
         return_loss: bool | None = None,
         interpolate_pos_encoding: bool | None = False,
@@ -122,6 +124,8 @@ class SiglipModel(PretrainedModel):
         ----------
         input_ids : array_like of int, shape (texts, tokens)
         pixel_values : array_like of float, shape (images, num_channels, image_size, image_size)
+        attention_mask : array_like of shape (texts, tokens), optional
+            As for calling `SiglipTextModel`.
         return_loss : bool
             Compute the loss too, for which text i has to belong to image i.
         interpolate_pos_encoding : bool
@@ -151,7 +155,7 @@ class SiglipModel(PretrainedModel):
         vision = self.get_image_features(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **asked
         )
-        text = self.get_text_features(input_ids, **asked, **for_texts(others))
+        text = self.get_text_features(input_ids, attention_mask=attention_mask, **asked, **for_texts(others))
         return as_asked(self._compare(vision, text, return_loss), return_dict)
 
     @property
@@ -163,6 +167,10 @@ class SiglipModel(PretrainedModel):
     def logit_bias(self) -> np.ndarray:
         """What is added to the scaled cosines, as transformers has it: float32 of shape (1,)."""
         return np.array([self.comparison.logit_bias], np.float32)
+
+    def stored_names(self, checkpoint: Tensors) -> dict[str, str]:
+        """From the names of transformers to those of the checkpoint that the model was built of."""
+        return find_pair_tensors(checkpoint, self.config)
 
     def tensor_shapes(self) -> Shapes:
         """Name and shape of every tensor of the model, as transformers names them."""

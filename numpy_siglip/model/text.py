@@ -3,9 +3,10 @@
     ids (B, T) -> token embedding + position -> L x encoder layer -> layer norm -> tokens (B, T, D)
     the last token of each text (B, D) -> head -> embedding (B, P)
 
-There is no mask: every token looks at every other, padding included, and the last token, which is
-mostly padding, stands for the text. So the model has to be given texts of the length it was trained on, as
-`SiglipTokenizer` makes them.
+The towers were trained without a mask: every token looks at every other, padding included, and the last
+token, which is mostly padding, stands for the text. So the model has to be given texts of the length it was
+trained on, as `SiglipTokenizer` makes them. Some towers were trained further with a mask (`attention_mask`);
+the files of their tokenizers ask for it.
 
 Zhai et al., 2023, https://arxiv.org/abs/2303.15343; ``SiglipTextModel`` in transformers.
 """
@@ -22,8 +23,9 @@ from ..config.configuration import SiglipTextConfig
 from ..errors import TextError
 from ..kernels.backend import Backend
 from ..outputs import BaseModelOutputWithPooling, as_asked
-from ..weights.text_weights import TextWeights, load_text_weights, text_tensor_shapes
+from ..weights.text_weights import TextWeights, find_text_tensors, load_text_weights, text_tensor_shapes
 from ..weights.tower_weights import Shapes, Tensors
+from .attention_mask import AttentionMask
 from .call_keywords import TEXT_KEYWORDS
 from .encoder import encoder
 from .tower import Tower
@@ -62,13 +64,14 @@ class SiglipTextModel(Tower):
     _weights: TextWeights
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Tensors, config: SiglipTextConfig, ops: Backend) -> Self:
+    def build(cls, checkpoint: Tensors, config: SiglipTextConfig, ops: Backend) -> Self:
         """Build the tower from an open checkpoint; see `from_pretrained`."""
         return cls(config, load_text_weights(checkpoint, config, ops), ops)
 
     def __call__(
         self,
         input_ids: np.ndarray,
+        attention_mask: np.ndarray | None = None,
         *,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
@@ -82,6 +85,9 @@ class SiglipTextModel(Tower):
         input_ids : array_like of int, shape (batch, tokens)
             As `SiglipTokenizer` returns them, of at most ``max_position_embeddings`` tokens. With fewer, the
             model computes as transformers does, but it was not trained on such.
+        attention_mask : array_like of shape (batch, tokens), optional
+            0 for tokens that no token looks at, 1 for the others. `SiglipTokenizer` makes one where the
+            model's files ask for it; most models were trained without.
         output_hidden_states : bool
             Return the embeddings and the output of every layer too.
         output_attentions : bool
@@ -99,7 +105,7 @@ class SiglipTextModel(Tower):
         Raises
         ------
         TextError
-            If the tokens do not fit the model.
+            If the tokens do not fit the model, or the mask the tokens.
         ConfigError
             If an option asks for what there is not.
         """
@@ -107,18 +113,27 @@ class SiglipTextModel(Tower):
         recorder = LayerRecorder(
             self.config.num_hidden_layers, states=output_hidden_states, maps=output_attentions
         )
-        last_hidden_state, pooler_output = self._forward(input_ids, recorder.stage)
+        last_hidden_state, pooler_output = self._forward(input_ids, attention_mask, recorder.stage)
         output = BaseModelOutputWithPooling(
             last_hidden_state, pooler_output, recorder.hidden_states, recorder.attentions
         )
         return as_asked(output, return_dict)
+
+    def stored_names(self, checkpoint: Tensors) -> dict[str, str]:
+        """From the names of transformers to those of the checkpoint that the tower was built of."""
+        return find_text_tensors(checkpoint, self.config)
 
     def tensor_shapes(self) -> Shapes:
         """Name and shape of every tensor of the tower, as transformers names them."""
         return text_tensor_shapes(self.config)
 
     def trace(
-        self, input_ids: np.ndarray, listener: Listener | None = None, *, output_attentions: bool = True
+        self,
+        input_ids: np.ndarray,
+        listener: Listener | None = None,
+        *,
+        attention_mask: np.ndarray | None = None,
+        output_attentions: bool = True,
     ) -> dict[str, np.ndarray]:
         """Run the model and hand out every named stage, in the order they are computed.
 
@@ -129,6 +144,8 @@ class SiglipTextModel(Tower):
         listener : callable, optional
             Called with the name and the array of each stage as soon as it exists. Without one,
             all stages are kept and returned.
+        attention_mask : array_like, optional
+            As for calling the model.
         output_attentions : bool
             Whether attention weights are among the stages.
 
@@ -144,15 +161,18 @@ class SiglipTextModel(Tower):
         >>> list(stages)[-3:]
         ['final_layer_norm', 'last_token', 'head']
         """
-        return collect_stages(lambda stage: self._forward(input_ids, stage), listener, output_attentions)
+        return collect_stages(
+            lambda stage: self._forward(input_ids, attention_mask, stage), listener, output_attentions
+        )
 
-    def _forward(self, input_ids: Any, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+    def _forward(self, input_ids: Any, attention_mask: Any, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
         config, weights, ops = self.config, self._weights, self.ops
         ids = self._check_ids(input_ids)
+        mask = AttentionMask.of(attention_mask, ids.shape)
 
         position = weights.position_embedding[: ids.shape[1]]
         embeddings = stage("embeddings", ops.token_embedding(ids, weights.token_embedding, position))
-        hidden = encoder(embeddings, weights.layers, config, ops, stage)
+        hidden = encoder(embeddings, weights.layers, config, ops, stage, mask)
         tokens = stage(
             "final_layer_norm", ops.layer_norm(hidden, *weights.final_layer_norm, config.layer_norm_eps)
         )

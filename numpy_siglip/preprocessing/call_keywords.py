@@ -9,7 +9,7 @@ from ..common.keywords import Keyword, Keywords
 from ..common.spellings import is_cpu
 
 _NO_STEP = "which is not a step of SigLIP's preprocessing; leave it out"
-_IDS_ALONE = "a tokenizer gives what the model takes, and that are ids; leave it out"
+_IDS_ALONE = "a tokenizer gives what the model takes; leave it out"
 
 
 def _is_no_device(value: Any) -> bool:
@@ -33,7 +33,6 @@ TEXT_KEYWORDS: Keywords = {
     "is_split_into_words": Keyword((None, False), "a text is one string"),
     "pad_to_multiple_of": Keyword((None,), "the length of a text is max_length"),
     "padding_side": Keyword((None,), "the side is that of the tokenizer's files"),
-    "return_attention_mask": Keyword((None, False), "the model has no mask; leave it out"),
     "return_length": Keyword((None, False), _IDS_ALONE),
     "return_offsets_mapping": Keyword((None, False), _IDS_ALONE),
     "return_overflowing_tokens": Keyword((None, False), _IDS_ALONE),
@@ -42,6 +41,14 @@ TEXT_KEYWORDS: Keywords = {
     "stride": Keyword((None, 0), "nothing is given of what is cut off"),
     "text_pair": Keyword((None,), "texts stand by themselves"),
     "verbose": Keyword(is_flag, "it must be true or false"),
+}
+
+DECODING_KEYWORDS: Keywords = {
+    "clean_up_tokenization_spaces": Keyword(
+        (None, False), "spaces stay where they are, since cleaning up is for tokenizers of another kind"
+    ),
+    "spaces_between_special_tokens": Keyword(is_flag, "it must be true or false"),
+    "use_source_tokenizer": Keyword((None, False), "there is one tokenizer"),
 }
 
 _ONE_LENGTH = "SigLIP knows texts of one length"

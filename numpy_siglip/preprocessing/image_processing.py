@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class SiglipImageProcessor(ImageSteps):
     >>> pixel_values.shape, pixel_values.dtype
     ((1, 3, 32, 32), dtype('float32'))
     """
+
+    model_input_names: ClassVar[list[str]] = ["pixel_values"]
 
     size: Mapping[str, int] = field(default_factory=lambda: {"height": 224, "width": 224})
 

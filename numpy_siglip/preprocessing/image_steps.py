@@ -8,6 +8,7 @@ computed in float64 and rounded to float32, and the normalisation is computed in
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,8 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
+from ..checkpoints.file_names import PREPROCESSOR_FILE, PROCESSOR_FILE
 from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_options
+from ..checkpoints.saving import json_writer, save_files
 from ..common.checks import check_flag, check_mapping, is_finite, shown
+from ..common.json_file import read_json_if_there
 from ..common.keywords import check_keywords, parameters_of
 from ..common.reading import unexpected_as
 from ..errors import ConfigError
@@ -219,6 +223,49 @@ class ImageSteps:
                 return said.file, cls.from_dict(said.values)
         except ConfigError as error:
             raise ConfigError(f"{said.file}: {error}") from error.__cause__
+
+    def save_pretrained(self, save_directory: str | Path, **others: Any) -> tuple[Path, ...]:
+        """Write ``preprocessor_config.json`` to a folder, as transformers does.
+
+        Parameters
+        ----------
+        save_directory : str or Path
+            Made if it is missing; a file of the same name is replaced.
+        **others
+            What transformers' programs pass and has one right value here, such as ``push_to_hub=False``.
+
+        Returns
+        -------
+        tuple of Path
+            The file.
+
+        Raises
+        ------
+        ConfigError
+            If a ``processor_config.json`` with an image processor is there, which would be read instead; if
+            an option asks for what there is not.
+        OSError
+            If the folder cannot be written to.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from numpy_siglip import SiglipImageProcessor
+        >>> folder = Path(tempfile.mkdtemp()) / "saved"
+        >>> _ = SiglipImageProcessor(size=32).save_pretrained(folder)
+        >>> SiglipImageProcessor.from_pretrained(folder).size
+        {'shortest_edge': 32}
+        """
+        if isinstance(save_directory, (str, os.PathLike)):
+            shadow = Path(save_directory).expanduser() / PROCESSOR_FILE
+            if (read_json_if_there(shadow, ConfigError) or {}).get("image_processor") is not None:
+                raise ConfigError(
+                    f"{shadow}: holds an image processor, which would be read instead of this one; save the "
+                    "whole SiglipProcessor, or name another folder"
+                )
+        return save_files(
+            self.save_pretrained, save_directory, {PREPROCESSOR_FILE: json_writer(self.to_dict())}, others
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as transformers names them."""

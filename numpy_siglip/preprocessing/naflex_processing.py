@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -122,6 +122,8 @@ class Siglip2ImageProcessor(ImageSteps):
     >>> inputs.pixel_values.shape, inputs.spatial_shapes.tolist(), int(inputs.pixel_attention_mask.sum())
     ((1, 256, 768), [[13, 19]], 247)
     """
+
+    model_input_names: ClassVar[list[str]] = ["pixel_values", "pixel_attention_mask", "spatial_shapes"]
 
     resample: int = 2
     patch_size: int = 16

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
+from ..checkpoints.file_names import PREPROCESSOR_FILE, PROCESSOR_FILE
 from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_options
+from ..checkpoints.saving import json_writer, save_files
 from ..common.checks import check_mapping, check_return_tensors
 from ..common.keywords import check_keywords, parameters_of
 from ..errors import ConfigError
@@ -81,6 +83,60 @@ class SiglipProcessor:
         length = longest if context_length is None else context_length
         return cls(image_processor, SiglipTokenizer.from_pretrained(files, context_length=length))
 
+    @property
+    def model_input_names(self) -> list[str]:
+        """What a call with images and texts returns."""
+        return [*self.tokenizer.model_input_names, *self.image_processor.model_input_names]
+
+    def decode(self, token_ids: Any, skip_special_tokens: bool = False, **others: Any) -> Any:
+        """The text of some tokens; see `SiglipTokenizer.decode`."""
+        return self.tokenizer.decode(token_ids, skip_special_tokens, **others)
+
+    def batch_decode(self, sequences: Any, skip_special_tokens: bool = False, **others: Any) -> list[str]:
+        """The texts of several sequences of tokens; see `SiglipTokenizer.decode`."""
+        return self.tokenizer.batch_decode(sequences, skip_special_tokens, **others)
+
+    def save_pretrained(self, save_directory: str | Path, **others: Any) -> tuple[Path, ...]:
+        """Write image processor and tokenizer to a folder that transformers opens.
+
+        Parameters
+        ----------
+        save_directory : str or Path
+            Made if it is missing; files of the same names are replaced, all or none.
+        **others
+            What transformers' programs pass and has one right value here, such as ``push_to_hub=False``.
+
+        Returns
+        -------
+        tuple of Path
+            ``processor_config.json``, which transformers 5 reads, ``preprocessor_config.json``, which earlier
+            releases read, and the files of the tokenizer.
+
+        Raises
+        ------
+        ConfigError
+            If the tokenizer was not read from files, or an option asks for what there is not.
+        OSError
+            If the folder cannot be written to.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from numpy_siglip import SiglipProcessor
+        >>> folder = Path(tempfile.mkdtemp()) / "saved"
+        >>> files = SiglipProcessor.from_pretrained(model_folder).save_pretrained(folder)
+        >>> sorted(file.name for file in files)[:2]
+        ['preprocessor_config.json', 'processor_config.json']
+        """
+        kind = {"processor_class": type(self).__name__}
+        images = self.image_processor.to_dict()
+        writers = {
+            PROCESSOR_FILE: json_writer({**kind, "image_processor": images}),
+            PREPROCESSOR_FILE: json_writer({**kind, **images}),
+            **self.tokenizer.writers(**kind),
+        }
+        return save_files(self.save_pretrained, save_directory, writers, others)
+
     def __call__(
         self,
         images: Any = None,
@@ -106,8 +162,8 @@ class SiglipProcessor:
         Returns
         -------
         BatchFeature
-            A dictionary of ``input_ids``, of what the image processor returns, or of both, as the models take
-            them.
+            A dictionary of what the tokenizer returns, of what the image processor returns, or of both, as
+            the models take them.
 
         Raises
         ------

@@ -7,17 +7,22 @@ texts. SigLIP 2 has Gemma's ``tokenizer.json`` and lowers their case.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.extras import how_to_install
-from ..common.reading import read_regular_file
 from ..errors import ConfigError, SiglipError
 from .canonical_text import canonicalize
+from .vocabulary import SPECIAL_TOKENS, Vocabulary
 
-_LARGEST = 2**28
-"""Bytes of a vocabulary; that of SigLIP 2 has an eighth of it."""
+_GEMMA_TOKENS = {
+    "bos_token": "<bos>",
+    "eos_token": "<eos>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+"""Special tokens of SigLIP 2, where no file says otherwise"""
 
 
 class Encoder(NamedTuple):
@@ -28,23 +33,24 @@ class Encoder(NamedTuple):
     pad_id: int
     pads_left: bool
     """Whether padding stands before the text."""
-    vocab_size: int
-    """How many tokens there are."""
+    vocabulary: Vocabulary
 
 
-def read_sentencepiece(file: Path, settings: Mapping[str, Any]) -> Encoder:
+def read_sentencepiece(file: Path, content: bytes, settings: Mapping[str, Any]) -> Encoder:
     """Read the SentencePiece model of a SigLIP tokenizer.
 
     Parameters
     ----------
     file : Path
+        As messages name it.
+    content : bytes
     settings : mapping
         Of its ``tokenizer_config.json``.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, is no SentencePiece model, or is that of another model.
+        If it is no SentencePiece model, or is that of another model.
     SiglipError
         If the library sentencepiece is not installed.
     """
@@ -54,7 +60,7 @@ def read_sentencepiece(file: Path, settings: Mapping[str, Any]) -> Encoder:
         raise not_installed(file, "sentencepiece") from cause
     model = sentencepiece.SentencePieceProcessor()
     try:
-        model.LoadFromSerializedProto(_read(file))
+        model.LoadFromSerializedProto(content)
     except RuntimeError as cause:
         raise ConfigError(f"{file}: not a SentencePiece model; fetch the file again") from cause
     unknown = token_text(settings, "unk_token", "<unk>")
@@ -68,22 +74,52 @@ def read_sentencepiece(file: Path, settings: Mapping[str, Any]) -> Encoder:
         found = int(model.piece_to_id(token))
         return found if model.id_to_piece(found) == token else None
 
-    return _siglip_encoder(file, settings, pieces, number, int(model.get_piece_size()), space="▁")
+    special = _siglip_tokens(settings)
+
+    def join(ids: list[int]) -> str:
+        return _joined([model.id_to_piece(one) for one in ids], set(special.values()), model.decode)
+
+    vocabulary = Vocabulary(
+        size=int(model.get_piece_size()),
+        token_to_id=number,
+        id_to_token=model.id_to_piece,
+        join=join,
+        special=special,
+        special_ids=_known_ids(file, special.values(), number),
+    )
+    return _siglip_encoder(settings, pieces, vocabulary, space="▁")
 
 
-def read_tokenizer(file: Path, settings: Mapping[str, Any]) -> Encoder:
+def _joined(pieces: list[str], special: Collection[str], decode: Callable[[list[str]], str]) -> str:
+    """The text of some pieces, as ``SiglipTokenizer`` in transformers puts it together."""
+    text = ""
+    plain: list[str] = []
+    after_special = False
+    for piece in pieces:
+        if piece in special:
+            text += ("" if after_special else " ") + decode(plain) + piece
+            plain = []
+        else:
+            plain.append(piece)
+        after_special = piece in special
+    return (text + decode(plain)).strip()
+
+
+def read_tokenizer(file: Path, content: bytes, settings: Mapping[str, Any]) -> Encoder:
     """Read a ``tokenizer.json``, of SigLIP or of SigLIP 2.
 
     Parameters
     ----------
     file : Path
+        As messages name it.
+    content : bytes
     settings : mapping
         Of its ``tokenizer_config.json``.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, is no tokenizer, or is that of another model.
+        If it is no tokenizer, or is that of another model.
     SiglipError
         If the library tokenizers is not installed.
     """
@@ -91,7 +127,6 @@ def read_tokenizer(file: Path, settings: Mapping[str, Any]) -> Encoder:
         import tokenizers
     except ImportError as cause:
         raise not_installed(file, "tokenizers") from cause
-    content = _read(file)
     try:
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as cause:  # the library raises plain Exception
@@ -99,11 +134,9 @@ def read_tokenizer(file: Path, settings: Mapping[str, Any]) -> Encoder:
     kind = type(tokenizer.model).__name__
     if kind == "Unigram":
         return _siglip_encoder(
-            file,
             settings,
             lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
-            tokenizer.token_to_id,
-            tokenizer.get_vocab_size(),
+            _vocabulary(file, tokenizer, _siglip_tokens(settings)),
             space="",
         )
     if kind == "BPE":
@@ -113,19 +146,36 @@ def read_tokenizer(file: Path, settings: Mapping[str, Any]) -> Encoder:
     )
 
 
+def _vocabulary(file: Path, tokenizer: Any, special: Mapping[str, str]) -> Vocabulary:
+    """That of a ``tokenizer.json``, which knows special tokens of its own."""
+    added = tokenizer.get_added_tokens_decoder()
+    return Vocabulary(
+        size=int(tokenizer.get_vocab_size()),
+        token_to_id=tokenizer.token_to_id,
+        id_to_token=tokenizer.id_to_token,
+        join=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False)),
+        special=special,
+        special_ids=_known_ids(file, special.values(), tokenizer.token_to_id)
+        | {number for number, token in added.items() if token.special},
+    )
+
+
+def _siglip_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The special tokens of SigLIP, of which the one that ends a text fills it up too."""
+    usual = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"}
+    return {purpose: token_text(settings, purpose, token) for purpose, token in usual.items()}
+
+
 def _siglip_encoder(
-    file: Path,
     settings: Mapping[str, Any],
     pieces: Callable[[str], list[int]],
-    number: Callable[[str], int | None],
-    vocab_size: int,
+    vocabulary: Vocabulary,
     *,
     space: str,
 ) -> Encoder:
     """Canonical text, then the end token."""
-    end, pad = token_text(settings, "eos_token", "</s>"), token_text(settings, "pad_token", "</s>")
-    unknown = token_text(settings, "unk_token", "<unk>")
-    special = {token: _known(file, number(token), token) for token in (end, pad, unknown)}
+    special = {token: vocabulary.token_to_id(token) or 0 for token in vocabulary.special.values()}
+    end = special[vocabulary.special["eos_token"]]
     lowercase = settings.get("do_lower_case") is not False
     split = re.compile(f"({'|'.join(map(re.escape, special))})")
 
@@ -145,9 +195,10 @@ def _siglip_encoder(
             if len(ids) >= longest:
                 break
         ids = ids[: longest - 1]
-        return ids if ids and ids[-1] == special[end] else [*ids, special[end]]
+        return ids if ids and ids[-1] == end else [*ids, end]
 
-    return Encoder(encode, special[pad], settings.get("padding_side") == "left", vocab_size)
+    pad = special[vocabulary.special["pad_token"]]
+    return Encoder(encode, pad, settings.get("padding_side") == "left", vocabulary)
 
 
 def _gemma_encoder(file: Path, settings: Mapping[str, Any], tokenizer: Any) -> Encoder:
@@ -159,9 +210,13 @@ def _gemma_encoder(file: Path, settings: Mapping[str, Any], tokenizer: Any) -> E
     padding = tokenizer.padding or {}
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    pad = token_text(settings, "pad_token", padding.get("pad_token", "<pad>"))
-    end = token_text(settings, "eos_token", "<eos>")
-    pad_id, end_id = (_known(file, tokenizer.token_to_id(token), token) for token in (pad, end))
+    usual = {**_GEMMA_TOKENS, "pad_token": padding.get("pad_token", "<pad>")}
+    special = {purpose: token_text(settings, purpose, usual[purpose]) for purpose in SPECIAL_TOKENS}
+    for purpose in ("bos_token", "mask_token", "unk_token"):  # which are of no use here, and may be missing
+        if tokenizer.token_to_id(special[purpose]) is None:
+            del special[purpose]
+    vocabulary = _vocabulary(file, tokenizer, special)
+    pad_id, end_id = (tokenizer.token_to_id(special[purpose]) for purpose in ("pad_token", "eos_token"))
     around = tokenizer.num_special_tokens_to_add(False)
 
     def encode(text: str, longest: int) -> list[int]:
@@ -171,11 +226,11 @@ def _gemma_encoder(file: Path, settings: Mapping[str, Any], tokenizer: Any) -> E
 
     if encode("a", 64)[-1] != end_id:
         raise ConfigError(
-            f"{file}: puts no {end} behind a text, and SigLIP 2 was trained with it; it is the tokenizer of "
-            "another model"
+            f"{file}: puts no {special['eos_token']} behind a text, and SigLIP 2 was trained with it; it is "
+            "the tokenizer of another model"
         )
     side = settings.get("padding_side") or padding.get("direction") or "left"  # as Siglip2Tokenizer has it
-    return Encoder(encode, pad_id, side == "left", tokenizer.get_vocab_size())
+    return Encoder(encode, pad_id, side == "left", vocabulary)
 
 
 def token_text(settings: Mapping[str, Any], name: str, default: str) -> str:
@@ -201,17 +256,13 @@ def token_text(settings: Mapping[str, Any], name: str, default: str) -> str:
     return value
 
 
-def _known(file: Path, number: int | None, token: str) -> int:
-    if number is None:
-        raise ConfigError(f"{file}: has no token {token}; it is the vocabulary of another model")
-    return number
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return read_regular_file(file, ConfigError, largest=_LARGEST)
-    except FileNotFoundError as cause:
-        raise ConfigError(f"{file}: no such file") from cause
+def _known_ids(file: Path, tokens: Iterable[str], number: Callable[[str], int | None]) -> frozenset[int]:
+    """Numbers of tokens that a vocabulary must have."""
+    found = {token: number(token) for token in tokens}
+    for token, its_number in found.items():
+        if its_number is None:
+            raise ConfigError(f"{file}: has no token {token}; it is the vocabulary of another model")
+    return frozenset(one for one in found.values() if one is not None)
 
 
 def not_installed(file: Path, library: str) -> SiglipError:

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from importlib import import_module
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
-from ..checkpoints.file_names import CONFIG_FILE, SENTENCEPIECE_FILE, TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE
+from ..checkpoints.file_names import CONFIG_FILE, TOKENIZER_SETTINGS_FILE
 from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_options
-from ..common.checks import check_integer, check_return_tensors, shown
+from ..checkpoints.saving import Writer, save_files
+from ..common.checks import check_flag, check_integer, check_return_tensors, shown
 from ..common.keywords import check_keywords
-from ..common.reading import unexpected_as
 from ..errors import CheckpointError, ConfigError, TextError
 from ..outputs import BatchFeature
 from .call_keywords import LENGTH_KEYWORDS, TEXT_KEYWORDS
-from .token_encoders import Encoder, not_installed, read_sentencepiece, read_tokenizer
+from .token_encoders import Encoder
+from .tokenizer_files import ATTENTION_MASK, INPUT_IDS, TokenizerFiles
+from .vocabulary import WithVocabulary
 
 DEFAULT_CONTEXT_LENGTH = 64
 _LONGEST_CONTEXT = 2**20
-_GEMMA = ("GemmaTokenizer", "Siglip2Tokenizer")
 
 
-class SiglipTokenizer:
+class SiglipTokenizer(WithVocabulary):
     """Tokenizer of SigLIP and of SigLIP 2.
 
     Make one with `from_pretrained`. Every text becomes as many tokens as the model was trained on: a shorter
-    one is padded, a longer one is cut and keeps its end token. There is no attention mask, for the model has
-    none.
+    one is padded, a longer one is cut and keeps its end token. Published models were trained without a mask,
+    and their files ask for none; where the files of a model do ask for one, padding is masked.
 
     Parameters
     ----------
     encoder : Encoder
     context_length : int
         Tokens of every text.
+    model_input_names : sequence of str
+        What a call returns: ``"input_ids"``, and ``"attention_mask"`` where padding is masked.
 
     Examples
     --------
@@ -49,20 +51,43 @@ class SiglipTokenizer:
     True
     """
 
-    def __init__(self, encoder: Encoder, context_length: int = DEFAULT_CONTEXT_LENGTH) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        context_length: int = DEFAULT_CONTEXT_LENGTH,
+        model_input_names: Sequence[str] = (INPUT_IDS,),
+    ) -> None:
+        super().__init__(encoder.vocabulary)
         self._encoder = encoder
-        self._location: Path | None = None
+        self._files: TokenizerFiles | None = None
         self.context_length = check_integer("context_length", context_length, largest=_LONGEST_CONTEXT)
+        self.model_input_names = list(model_input_names)
+
+    @classmethod
+    def from_files(cls, files: TokenizerFiles, context_length: int) -> SiglipTokenizer:
+        """Build it from files that were read; see `from_pretrained`."""
+        tokenizer = cls(files.read_encoder(), context_length, files.model_input_names)
+        tokenizer._files = files
+        return tokenizer
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._location is None:  # it was made from an encoder, which is of functions
+        if self._files is None:  # it was made from an encoder, which is of functions
             return super().__reduce__()  # type: ignore[return-value]
-        return _reopened, (type(self), self._location, self.context_length)
+        return type(self).from_files, (self._files, self.context_length)
+
+    def __repr__(self) -> str:
+        kind, special = type(self).__name__, self.special_tokens_map
+        return f"<{kind}: {self.vocab_size:,} tokens, texts of {self.context_length}, {special}>"
 
     @property
-    def vocab_size(self) -> int:
-        """How many tokens it knows."""
-        return self._encoder.vocab_size
+    def model_max_length(self) -> int:
+        """Tokens of every text, as transformers calls it."""
+        return self.context_length
+
+    @property
+    def padding_side(self) -> str:
+        """Where padding stands: ``"right"`` of a text, or ``"left"``."""
+        return "left" if self._encoder.pads_left else "right"
 
     @classmethod
     def from_pretrained(
@@ -105,9 +130,51 @@ class SiglipTokenizer:
         files = open_model(model, revision, **download_options(others))
         if context_length is None:
             context_length = _context_length(files)
-        tokenizer = cls(read_encoder(files), context_length)
-        tokenizer._location = files.location
-        return tokenizer
+        return cls.from_files(TokenizerFiles.read(files), context_length)
+
+    def save_pretrained(self, save_directory: str | Path, **others: Any) -> tuple[Path, ...]:
+        """Write the files of the tokenizer to a folder that transformers opens too.
+
+        Parameters
+        ----------
+        save_directory : str or Path
+            Made if it is missing; files of the same names are replaced.
+        **others
+            What transformers' programs pass and has one right value here, such as ``push_to_hub=False``.
+
+        Returns
+        -------
+        tuple of Path
+            The files.
+
+        Raises
+        ------
+        ConfigError
+            If the tokenizer was not read from files, or an option asks for what there is not.
+        OSError
+            If the folder cannot be written to.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from numpy_siglip import SiglipTokenizer
+        >>> tokenizer = SiglipTokenizer.from_pretrained(model_folder)
+        >>> folder = Path(tempfile.mkdtemp()) / "saved"
+        >>> sorted(file.name for file in tokenizer.save_pretrained(folder))
+        ['spiece.model', 'tokenizer_config.json']
+        >>> SiglipTokenizer.from_pretrained(folder).context_length == tokenizer.context_length
+        True
+        """
+        return save_files(self.save_pretrained, save_directory, self.writers(), others)
+
+    def writers(self, **settings: Any) -> dict[str, Writer]:
+        """What writes the files of the tokenizer, by their names; see `save_pretrained`."""
+        if self._files is None:
+            raise ConfigError(
+                "this tokenizer was made of an encoder, and was read from no files that could be written "
+                "again; make it with from_pretrained"
+            )
+        return self._files.writers(model_max_length=self.context_length, **settings)
 
     def __call__(
         self,
@@ -116,6 +183,7 @@ class SiglipTokenizer:
         padding: Any = "max_length",
         truncation: Any = True,
         max_length: int | None = None,
+        return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
         **others: Any,
     ) -> BatchFeature:
@@ -131,6 +199,8 @@ class SiglipTokenizer:
             Likewise, a longer text is cut.
         max_length : int, optional
             Instead of ``context_length``.
+        return_attention_mask : bool, optional
+            Whether padding is masked, if not as the model's files ask for.
         return_tensors : {"np", None}
             The result is an array of NumPy either way.
         **others
@@ -140,7 +210,8 @@ class SiglipTokenizer:
         Returns
         -------
         BatchFeature
-            A dictionary of ``input_ids``, int64 of shape (batch, context_length).
+            A dictionary of ``input_ids``, int64 of shape (batch, context_length), and, if padding is masked,
+            of ``attention_mask``, int64 of the same shape: 0 for padding, 1 for the text and its end token.
 
         Raises
         ------
@@ -155,18 +226,20 @@ class SiglipTokenizer:
         length = self.context_length
         if max_length is not None:
             length = check_integer("max_length", max_length, largest=_LONGEST_CONTEXT)
-        rows = [self._padded(one, length) for one in list_texts(text)]
-        return BatchFeature(input_ids=np.array(rows, np.int64).reshape(-1, length))
+        encoded = [self._encoder.encode(one, length)[:length] for one in list_texts(text)]
+        pad = self._encoder.pad_id
+        features = BatchFeature(input_ids=self._padded(encoded, pad, length))
+        masks = ATTENTION_MASK in self.model_input_names
+        if check_flag("return_attention_mask", return_attention_mask, default=masks):
+            features[ATTENTION_MASK] = self._padded([[1] * len(ids) for ids in encoded], 0, length)
+        return features
 
-    def _padded(self, text: str, length: int) -> list[int]:
-        ids = self._encoder.encode(text, length)[:length]
-        padding = [self._encoder.pad_id] * (length - len(ids))
-        return padding + ids if self._encoder.pads_left else ids + padding
-
-
-def _reopened(kind: type[SiglipTokenizer], location: Path, context_length: int) -> SiglipTokenizer:
-    """Read a tokenizer from where it lies, in a process that it was sent to."""
-    return kind.from_pretrained(ModelFiles(location), context_length=context_length)
+    def _padded(self, rows: list[list[int]], filling: int, length: int) -> np.ndarray:
+        """Rows of one length: int64 (rows, length)."""
+        padded = np.full((len(rows), length), filling, np.int64)
+        for place, row in zip(padded, rows, strict=True):
+            place[length - len(row) if self._encoder.pads_left else 0 :][: len(row)] = row
+        return padded
 
 
 def list_texts(text: Any) -> list[str]:
@@ -202,73 +275,15 @@ def list_texts(text: Any) -> list[str]:
     return [str(one) for one in texts]
 
 
-def read_encoder(files: ModelFiles) -> Encoder:
-    """Read the vocabulary beside a checkpoint.
-
-    Raises
-    ------
-    ConfigError, SiglipError
-        See `SiglipTokenizer.from_pretrained`.
-    """
-    folder = files.folder
-    settings = files.json_file(TOKENIZER_SETTINGS_FILE) or {}
-    name = _tokenizer_file(folder, settings)
-    try:
-        with unexpected_as(ConfigError, folder / name, "fetch the file again"):
-            return (read_sentencepiece if name == SENTENCEPIECE_FILE else read_tokenizer)(
-                folder / name, settings
-            )
-    except ConfigError as error:
-        if str(error).startswith(str(folder)):
-            raise
-        raise ConfigError(f"{folder / TOKENIZER_SETTINGS_FILE}: {error}") from None
-
-
-def require_tokenizer(files: ModelFiles) -> None:
-    """Find out, before anything that takes long, whether the tokenizer of a model can be read.
-
-    Raises
-    ------
-    ConfigError
-        If there is none.
-    SiglipError
-        If the library that reads it is not installed.
-
-    Examples
-    --------
-    >>> require_tokenizer(ModelFiles(model_folder))
-    """
-    settings = files.json_file(TOKENIZER_SETTINGS_FILE) or {}
-    file = files.folder / _tokenizer_file(files.folder, settings)
-    library = "sentencepiece" if file.name == SENTENCEPIECE_FILE else "tokenizers"
-    try:
-        import_module(library)
-    except ImportError as cause:
-        raise not_installed(file, library) from cause
-
-
-def _tokenizer_file(folder: Path, settings: Mapping[str, Any]) -> str:
-    """Which of the two files of a vocabulary is read."""
-    is_gemma = str(settings.get("tokenizer_class")).removesuffix("Fast") in _GEMMA
-    for name in (TOKENIZER_FILE,) if is_gemma else (SENTENCEPIECE_FILE, TOKENIZER_FILE):
-        if (folder / name).exists():
-            return name
-    missing = TOKENIZER_FILE if is_gemma else f"{SENTENCEPIECE_FILE} and no {TOKENIZER_FILE}"
-    raise ConfigError(f"{folder}: no {missing}; put the model's tokenizer beside its weights")
-
-
 def _context_length(files: ModelFiles) -> int:
-    """Tokens of a text, as the configuration of the text tower says."""
+    """Tokens of a text, as the configuration of the text tower says, or else the tokenizer's own."""
     path = files.folder / CONFIG_FILE
     values: Mapping[str, Any] | None = files.json_file(CONFIG_FILE)
     if values is None:
         try:
             path, values = files.config.file, files.config.values
         except (ConfigError, CheckpointError):
-            raise ConfigError(
-                f"{files.folder}: no {CONFIG_FILE}; put the model's {CONFIG_FILE} beside its tokenizer, or "
-                "pass context_length"
-            ) from None
+            return _own_length(files)
     section = values.get("text_config", values)
     length = section.get("max_position_embeddings") if isinstance(section, Mapping) else None
     if length is None:
@@ -277,3 +292,14 @@ def _context_length(files: ModelFiles) -> int:
         return check_integer("max_position_embeddings", length, largest=_LONGEST_CONTEXT)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _own_length(files: ModelFiles) -> int:
+    """What a tokenizer says that was saved without a model; transformers writes 1e30 if it does not know."""
+    length = (files.json_file(TOKENIZER_SETTINGS_FILE) or {}).get("model_max_length")
+    if isinstance(length, int) and 1 <= length <= _LONGEST_CONTEXT:
+        return length
+    raise ConfigError(
+        f"{files.folder}: no {CONFIG_FILE}; put the model's {CONFIG_FILE} beside its tokenizer, or pass "
+        "context_length"
+    )

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checkpoints.checkpoint import LOGIT_BIAS, LOGIT_SCALE, TensorEntry
+from ..checkpoints.checkpoint import TensorEntry
 from ..checkpoints.description.model_files import ConfigValues, ModelFiles, open_model
-from ..checkpoints.file_names import (
-    CONFIG_FILE,
-    PREPROCESSOR_FILE,
-    PROCESSOR_FILE,
-    SENTENCEPIECE_FILE,
-    TOKENIZER_FILE,
-    TOKENIZER_SETTINGS_FILE,
-    WEIGHTS_FILE,
-)
-from ..checkpoints.int8_folder import INT8_WEIGHTS_FILE, marked_as_int8
+from ..checkpoints.file_names import PREPROCESSOR_FILE, PROCESSOR_FILE
+from ..checkpoints.saving import Writer, bytes_writer, json_writer, model_writers
 from ..common.atomic_write import atomic_write_folder
 from ..config.config_section import FULL_MODEL_TYPE, NAFLEX_MODEL_TYPE, ReadableConfig, is_naflex_type
 from ..config.configuration import SiglipConfig, SiglipVisionConfig
 from ..config.naflex_configuration import Siglip2Config, Siglip2VisionConfig
 from ..errors import CheckpointError, ConfigError
 from ..model.comparison import holds_both_towers
-from ..weights.text_weights import find_text_tensors
-from ..weights.tower_weights import Tensors, find_beside_towers, find_scalar
+from ..preprocessing.tokenizer_files import TokenizerFiles, has_tokenizer
+from ..weights.model_tensors import ModelTensors, find_pair_tensors
+from ..weights.tower_weights import Tensors, find_beside_towers
 from ..weights.vision_weights import find_vision_tensors
 
 _KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
@@ -38,17 +29,6 @@ _KINDS: dict[str, tuple[type[ReadableConfig], str]] = {
     NAFLEX_MODEL_TYPE: (Siglip2Config, "Siglip2Model"),
     Siglip2VisionConfig.model_type: (Siglip2VisionConfig, "Siglip2VisionModel"),
 }
-_SCALARS = (LOGIT_SCALE, LOGIT_BIAS)
-_COPIED = (
-    PREPROCESSOR_FILE,
-    PROCESSOR_FILE,
-    TOKENIZER_FILE,
-    TOKENIZER_SETTINGS_FILE,
-    "tokenizer.model",
-    SENTENCEPIECE_FILE,
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
 
 
 class Conversion(NamedTuple):
@@ -97,12 +77,7 @@ def convert_model(
     ('SiglipModel', ['config.json', 'model.safetensors', 'preprocessor_config.json'])
     """
     source = open_source(model, revision)
-    for entry in source.entries.values():
-        if entry.dtype == "I8":
-            raise CheckpointError(
-                f"{entry.file}: tensor {entry.name} is quantised, which transformers cannot read; convert "
-                "the model that it was made of"
-            )
+    source.written.require_floats("convert the model that it was made of")
     files = write_source(source, folder, source.entries, source.read)
     return Conversion(
         source.files.layout, source.model_class, files, source.files.inferred, source.files.contradictions
@@ -115,26 +90,22 @@ class Source(NamedTuple):
     files: ModelFiles
     config: Any
     model_class: str
-    names: dict[str, str]
-    """From the names that are written to those of the checkpoint"""
+    written: ModelTensors
+    """Its tensors under the names that are written"""
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """From the names that are written to those of the checkpoint."""
+        return self.written.names
 
     @property
     def entries(self) -> dict[str, TensorEntry]:
-        """Of each tensor by the name that is written; what is wider than float32 becomes float32."""
-        tensors = self.files.tensors
-        entries = {ours: _narrowed(tensors[stored]) for ours, stored in self.names.items()}
-        for name in _SCALARS:
-            if name in entries:
-                entries[name] = replace(entries[name], shape=(1,))  # as transformers has it
-            elif LOGIT_SCALE in entries:
-                entries[name] = replace(entries[LOGIT_SCALE], name="(not stored)")
-        return entries
+        """Of each tensor by the name that is written."""
+        return self.written.entries
 
     def read(self, name: str) -> np.ndarray:
-        """The numbers of a tensor as they are stored; 0 for a bias that is not."""
-        if name not in self.names:
-            return np.zeros(1, np.float32)
-        return self.files.tensors.stored(self.names[name])
+        """The numbers of a tensor as they are stored."""
+        return self.written.read(name)
 
 
 def open_source(model: str | Path | ModelFiles, revision: str | None = None) -> Source:
@@ -153,7 +124,7 @@ def open_source(model: str | Path | ModelFiles, revision: str | None = None) -> 
     files = open_model(model, revision)
     tensors = files.tensors
     config, model_class = _read_kind(files.config, holds_both_towers(tensors))
-    return Source(files, config, model_class, _names(tensors, config))
+    return Source(files, config, model_class, ModelTensors(tensors, _names(tensors, config)))
 
 
 def write_source(
@@ -183,23 +154,13 @@ def write_source(
     OSError
         If the folder cannot be written to.
     """
-    from ..checkpoints.safetensors_writer import write_safetensors
-
     target = Path(folder).expanduser()
-    written = {**source.config.to_dict(), "architectures": [source.model_class]}
-    weights_file = WEIGHTS_FILE
-    if int8_metadata is not None:
-        written, weights_file = marked_as_int8(written), INT8_WEIGHTS_FILE
-    writers: dict[str, Callable[[BinaryIO], object]] = {
-        CONFIG_FILE: _json(written),
-        weights_file: lambda stream: write_safetensors(stream, entries, read, int8_metadata),
+    config = {**source.config.to_dict(), "architectures": [source.model_class]}
+    writers = {
+        **model_writers(config, entries, read, int8_metadata),
+        **_preprocessing_writers(source.files),
+        **(TokenizerFiles.read(source.files).writers() if has_tokenizer(source.files) else {}),
     }
-    for name in _COPIED:
-        if (source.files.folder / name).is_file():
-            writers[name] = _copy(source.files.folder / name)
-    preprocessing = source.files.preprocessing
-    if preprocessing.file.name not in (PREPROCESSOR_FILE, PROCESSOR_FILE):
-        writers[PREPROCESSOR_FILE] = _json(preprocessing.values)
     require_free(target / name for name in writers)
     return tuple(atomic_write_folder(target, writers))
 
@@ -254,25 +215,13 @@ def _names(tensors: Tensors, config: Any) -> dict[str, str]:
             f"{tensors.source}: holds a classifier and no text tower, which is not written: transformers "
             'opens it as it is, with SiglipForImageClassification; dtype="int8" quantises it as it is loaded'
         )
-    scalars = {name: find_scalar(tensors, name) for name in _SCALARS}
-    vision = find_vision_tensors(tensors, config.vision_config)
-    text = find_text_tensors(tensors, config.text_config)
-    return {
-        **{name: stored for name, stored in scalars.items() if stored is not None},
-        **{f"vision_model.{ours}": stored for ours, stored in vision.items()},
-        **{f"text_model.{ours}": stored for ours, stored in text.items()},
-    }
+    return find_pair_tensors(tensors, config)
 
 
-def _narrowed(entry: TensorEntry) -> TensorEntry:
-    """As it is written: what is wider than float32 is computed with in float32 anyway."""
-    return replace(entry, dtype="F32") if entry.dtype == "F64" else entry
-
-
-def _json(values: Mapping[str, Any]) -> Callable[[BinaryIO], object]:
-    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
-    return lambda stream: stream.write(text.encode())
-
-
-def _copy(file: Path) -> Callable[[BinaryIO], object]:
-    return lambda stream: stream.write(file.read_bytes())
+def _preprocessing_writers(files: ModelFiles) -> dict[str, Writer]:
+    """What writes the settings of the image processor: copies, or what was inferred."""
+    present = [name for name in (PREPROCESSOR_FILE, PROCESSOR_FILE) if (files.folder / name).is_file()]
+    writers = {name: bytes_writer((files.folder / name).read_bytes()) for name in present}
+    if files.preprocessing.file.name not in (PREPROCESSOR_FILE, PROCESSOR_FILE):
+        writers[PREPROCESSOR_FILE] = json_writer(files.preprocessing.values)
+    return writers

@@ -51,11 +51,31 @@ class TokenTable:
         """Vectors of tokens in float32: (...) -> (..., hidden_size)."""
         return self._reader.rows(self._name, ids)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HeldTable, (self._reader.stored(self._name),)
+
+
+class HeldTable:
+    """The same, whole and in memory, as the table of a model that was pickled needs no file.
+
+    Parameters
+    ----------
+    table : ndarray of shape (vocab_size, hidden_size)
+        In the dtype in which it was stored.
+    """
+
+    def __init__(self, table: np.ndarray) -> None:
+        self._table = table
+
+    def __getitem__(self, ids: np.ndarray) -> np.ndarray:
+        """Vectors of tokens in float32: (...) -> (..., hidden_size)."""
+        return self._table[ids].astype(np.float32, copy=False)
+
 
 class TextWeights(NamedTuple):
     """The whole text tower."""
 
-    token_embedding: TokenTable
+    token_embedding: TokenTable | HeldTable
     """(vocab_size, hidden_size)"""
     position_embedding: np.ndarray
     """(max_position_embeddings, hidden_size)"""

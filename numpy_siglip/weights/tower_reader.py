@@ -36,6 +36,10 @@ class TowerReader:
         """A tensor in float32."""
         return self._checkpoint.tensor(self._names[name])
 
+    def stored(self, name: str) -> np.ndarray:
+        """A tensor as it is stored."""
+        return self._checkpoint.stored(self._names[name])
+
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32, read now; the others are not."""
         return self._checkpoint.rows(self._names[name], indices)

@@ -38,6 +38,7 @@ class Tensors(Protocol):
     def __getitem__(self, name: str) -> TensorEntry: ...
     def __contains__(self, name: object) -> bool: ...
     def __iter__(self) -> Any: ...
+    def values(self) -> Any: ...  # noqa: D102
 
     def tensor(self, name: str) -> np.ndarray:
         """The numbers of a tensor in float32."""
@@ -50,6 +51,9 @@ class Tensors(Protocol):
 
     def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Some rows of a tensor in float32: (...) -> (..., columns)."""
+
+    def anew(self) -> Tensors:
+        """The same tensors, of which nothing is held in memory."""
 
 
 class TowerLayout(NamedTuple):

@@ -207,6 +207,7 @@ def test_a_tokenizer_needs_no_weights(pair_folder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_base_patch16_siglip_224"}))
     assert SiglipTokenizer.from_pretrained(tmp_path).context_length == 64
     (tmp_path / "config.json").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
     with pytest.raises(ConfigError, match=r"no config\.json; .* or pass context_length"):
         SiglipTokenizer.from_pretrained(tmp_path)
     assert SiglipTokenizer.from_pretrained(tmp_path, context_length=9).context_length == 9

@@ -184,7 +184,6 @@ def test_flags_elsewhere_are_truth_values(pair_folder, tmp_path):
         ("vision", {"input_ids": IDS}, "texts are for SiglipModel"),
         ("naflex", {"input_ids": IDS}, "texts are for SiglipModel"),
         ("text", {"pixel_values": PIXELS}, "images are for SiglipModel"),
-        ("text", {"attention_mask": [[1], [1, 1]]}, "attention_mask is no array"),
         ("text", {"position_ids": [[0], [0, 1]]}, "position_ids is no array"),
         ("pair", {"input_ids": None}, "input_ids is missing; a model of both towers"),
         ("pair", {"pixel_values": None}, "pixel_values is missing.*get_image_features"),

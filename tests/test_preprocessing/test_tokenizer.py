@@ -136,6 +136,9 @@ def test_the_context_is_that_of_the_configuration(siglip_folder, tmp_path):
     tokenizer = SiglipTokenizer.from_pretrained(tmp_path / "spiece.model", context_length=7)
     assert tokenizer("a").input_ids.shape == (1, 7)
     (tmp_path / "config.json").unlink()
+    assert SiglipTokenizer.from_pretrained(tmp_path).context_length == 64  # its own model_max_length
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 10**30}))
     with pytest.raises(ConfigError, match=r"no config\.json; .*pass context_length"):
         SiglipTokenizer.from_pretrained(tmp_path)
 
@@ -218,7 +221,7 @@ def test_tokenizers_of_other_models_are_refused(siglip_folder, tmp_path):
     Tokenizer(models.WordPiece({"a": 0, "[UNK]": 1})).save(str(file))
     refused("a vocabulary of the kind WordPiece")
     Tokenizer(models.BPE({"a": 0}, [])).save(str(file))
-    refused("has no token <pad>")
+    refused("has no token <eos>")
     gemma = gemma_tokenizer(add_bos_token=True, add_eos_token=False)  # as a language model wants it
     gemma.backend_tokenizer.save(str(file))
     refused("puts no <eos> behind a text")

@@ -55,8 +55,9 @@ def test_transformers_opens_it(layout, state, tmp_path, photos):
     assert [file.name for file in conversion.files] == [
         "config.json",
         "model.safetensors",
-        "tokenizer.json",
         "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
     ]
     whole = layout != "timm"
     model = _open(
@@ -219,7 +220,7 @@ def test_a_folder_that_could_not_be_filled_is_removed(state, tmp_path, monkeypat
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("numpy_siglip.checkpoints.safetensors_writer.write_safetensors", fail)
+    monkeypatch.setattr("numpy_siglip.checkpoints.saving.write_safetensors", fail)
     with pytest.raises(OSError, match="No space left"):
         convert_model(source, tmp_path / "new" / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]

@@ -137,7 +137,7 @@ class ModelFiles:
         """
         file = self.folder / CONFIG_FILE
         values = self.json_file(CONFIG_FILE)
-        if values is not None and _is_transformers(values):
+        if values is not None and is_of_transformers(values):
             try:
                 with unexpected_as(ConfigError, "the configuration", _ANOTHER):
                     return ConfigValues(file, translate(values))
@@ -161,7 +161,7 @@ class ModelFiles:
 
     @cached_property
     def preprocessing(self) -> ConfigValues:
-        """What transformers has in ``preprocessor_config.json``, or for an image processor elsewhere.
+        """What transformers has for an image processor, in a file of its own or of a whole processor.
 
         Where no file says it, it is that of the model's family.
 
@@ -170,7 +170,8 @@ class ModelFiles:
         ConfigError
             If such a file is damaged; or if there is none, and no configuration to tell the family.
         """
-        for name in (PREPROCESSOR_FILE, PROCESSOR_FILE):
+        # Where both hold one, transformers 5 goes by the newer kind of file.
+        for name in (PROCESSOR_FILE, PREPROCESSOR_FILE):
             values = self.json_file(name)
             if values is not None and name == PROCESSOR_FILE:
                 values = values.get("image_processor")  # missing where there is a tokenizer alone
@@ -286,7 +287,7 @@ def _has_vision_tower(values: Values) -> bool:
     return "vision_config" in values or is_vision
 
 
-def _is_transformers(values: Values) -> bool:
+def is_of_transformers(values: Values) -> bool:
     """Whether a ``config.json`` is whole, and transformers' own."""
     return "model_type" in values and not _is_foreign(values)
 

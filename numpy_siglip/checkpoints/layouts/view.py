@@ -75,6 +75,10 @@ class LayoutView(Mapping[str, TensorEntry]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def anew(self) -> LayoutView:
+        """The same tensors, without what was unpacked of an archive."""
+        return LayoutView(self._checkpoint.anew(), self.layout, self._recipes, self.num_heads)
+
     def tensor(self, name: str) -> np.ndarray:
         """The numbers of a tensor in float32, in C order.
 
