@@ -80,7 +80,7 @@ def naflex_pair_folder(naflex_pair_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("naflex_pair")
     naflex_pair_model.save_pretrained(folder)
     save_naflex_image_processor(folder, patch_size=NAFLEX_TOY["patch_size"], max_num_patches=20)
-    gemma_tokenizer().save_pretrained(folder)
+    gemma_tokenizer(model_input_names=["input_ids"]).save_pretrained(folder)
     return folder
 
 
