@@ -19,7 +19,6 @@ from .checkpoint import Checkpoint, TensorEntry
 from .file_names import INDEX_FILE, WEIGHTS_FILE
 from .int8_folder import INT8_WEIGHTS_FILE
 from .npz_file import npz_members
-from .other_quantization import refuse_quantized
 from .pickled_weights import PICKLE_SUFFIXES, advice_on_pickle, pickles_in
 from .weights_file import FileIdentity, identity_of
 from .wrapper_names import without_wrappers
@@ -68,7 +67,6 @@ def open_checkpoint(path: Path) -> Checkpoint:
     except OSError as cause:
         raise CheckpointError(f"{path}: cannot be read ({cause.strerror})") from cause
     entries, identities = _read_headers(file)
-    refuse_quantized(path, entries)
     return Checkpoint(path, without_wrappers(entries), identities)
 
 

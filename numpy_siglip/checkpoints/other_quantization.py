@@ -1,12 +1,19 @@
-"""Weights that another library quantised, told by the tensors that only it writes."""
+"""Weights that another library quantised, told by tensors that only it writes, or by what config.json says.
+
+Larger models are often quantised but for their vision tower, which then loads as ever: only what a tower
+needs is looked at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import CheckpointError
 from .checkpoint import TensorEntry
+
+ADVICE = "name the original model, and quantise it with numpy-siglip quantize"
 
 _MARKS = {
     ".absmax": "bitsandbytes",
@@ -19,6 +26,24 @@ _MARKS = {
     ".weight_scale_inv": "a writer of fp8",
 }
 """The end of a name, and who writes it."""
+
+
+def writer_of(config: Mapping[str, Any] | None) -> str | None:
+    """By whom a ``config.json`` says that its weights were quantised; None if it says nothing of it.
+
+    Examples
+    --------
+    >>> writer_of({"quantization_config": {"quant_method": "hqq"}}), writer_of({"quantization": {"bits": 4}})
+    ('hqq', 'MLX')
+    >>> writer_of({"model_type": "siglip"}) is None
+    True
+    """
+    config = config or {}
+    for section in (config, config.get("text_config")):
+        said = section.get("quantization_config") if isinstance(section, Mapping) else None
+        if isinstance(said, Mapping):
+            return str(said.get("quant_method", "another library"))
+    return "MLX" if isinstance(config.get("quantization"), Mapping) else None
 
 
 def refuse_quantized(source: Path, entries: Mapping[str, TensorEntry]) -> None:
@@ -54,5 +79,5 @@ def refuse_quantized(source: Path, entries: Mapping[str, TensorEntry]) -> None:
         if writer is not None and not ours:
             raise CheckpointError(
                 f"{source}: tensor {name} has dtype {entry.dtype}, quantised by {writer}, which is not read; "
-                "name the original model, and quantise it with numpy-siglip quantize"
+                f"{ADVICE}"
             )

@@ -20,14 +20,24 @@ Commands = Any
 def add_model(
     command: argparse.ArgumentParser, group: argparse._MutuallyExclusiveGroup | None = None
 ) -> None:
-    """``--model`` and ``--revision``; the first may be one of several in a group."""
+    """``--model``, ``--revision`` and ``--subfolder``; the first may be one of several in a group."""
     (group or command).add_argument(
         "--model",
         metavar="MODEL",
         help="folder or .safetensors file of a checkpoint, or a hub id: google/siglip-base-patch16-224 "
         f"(default: {BUNDLED_MODEL}, the model that comes with this package and knows drawings of emoji)",
     )
+    add_where(command)
+
+
+def add_where(command: argparse.ArgumentParser) -> None:
+    """``--revision`` and ``--subfolder``: where in what MODEL names the model lies."""
     command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
+    command.add_argument(
+        "--subfolder",
+        metavar="DIR",
+        help="folder inside MODEL, such as image_encoder of a diffusion pipeline",
+    )
 
 
 def settle_model(options: argparse.Namespace) -> None:

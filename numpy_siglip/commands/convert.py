@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import Commands, folder_name
+from .arguments import Commands, add_where, folder_name
+from .named_model import open_named_model
 from .output import SUCCESS, print_result
 
 
@@ -17,7 +18,7 @@ def add_to(commands: Commands) -> None:
     command.add_argument(
         "folder", type=folder_name, metavar="DIR", help="made if missing; nothing in it is replaced"
     )
-    command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
+    add_where(command)
     command.set_defaults(run=run)
 
 
@@ -25,6 +26,6 @@ def run(options: argparse.Namespace) -> int:
     """Write the folder and print what is in it."""
     from ..tools.conversion import convert_model, format_conversion
 
-    conversion = convert_model(options.model, options.folder, revision=options.revision)
+    conversion = convert_model(open_named_model(options), options.folder)
     print_result(format_conversion(conversion))
     return SUCCESS

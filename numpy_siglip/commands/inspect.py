@@ -6,6 +6,7 @@ import argparse
 import json
 
 from .arguments import Commands, add_model
+from .named_model import open_named_model
 from .output import SUCCESS, print_result
 
 
@@ -28,6 +29,6 @@ def run(options: argparse.Namespace) -> int:
         return SUCCESS
     from ..tools.inspection import format_report, inspect_model
 
-    report = inspect_model(options.model, revision=options.revision)
+    report = inspect_model(open_named_model(options))
     print_result(json.dumps(report, indent=2) if options.json else format_report(report))
     return SUCCESS

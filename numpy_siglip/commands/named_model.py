@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def open_named_model(options: argparse.Namespace) -> ModelFiles:
-    """Open what ``MODEL`` or ``--model``, and ``--revision``, name."""
+    """Open what ``MODEL`` or ``--model``, ``--revision`` and ``--subfolder`` name."""
     from ..checkpoints.description.model_files import open_model
 
-    return open_model(options.model, options.revision)
+    inside = {} if options.subfolder is None else {"subfolder": options.subfolder}
+    return open_model(options.model, options.revision, **inside)
 
 
 def load_embedder(options: argparse.Namespace, files: ModelFiles | None = None) -> Embedder:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import SiglipError
-from .arguments import Commands, add_backend, folder_name
+from .arguments import Commands, add_backend, add_where, folder_name
 from .image_files import Skipped
 from .named_model import open_named_model, tell_inferred
 from .output import SOME_FAILED, SUCCESS, print_result
@@ -39,7 +39,7 @@ def add_to(commands: Commands) -> None:
         help="leave these as they are, such as encoder.layers.0 or encoder.layers.11.mlp.fc2",
     )
     command.add_argument("--no-balance", action="store_true", help="quantise the weights as they are")
-    command.add_argument("--revision", metavar="R", help="branch, tag or commit; MODEL must be a hub id")
+    add_where(command)
     add_backend(command)
     command.set_defaults(run=run)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
-from ..checkpoints.file_names import WEIGHTS_FILE
+from ..checkpoints.file_names import CONFIG_FILE, WEIGHTS_FILE
 from ..checkpoints.loading_keywords import MODEL_KEYWORDS, download_options
+from ..checkpoints.other_quantization import ADVICE, writer_of
 from ..checkpoints.saving import model_writers, save_files
 from ..common.checks import shown
 from ..common.keywords import check_keywords
@@ -100,12 +102,28 @@ class Pretrained:
         check_keywords(cls.from_pretrained, others, MODEL_KEYWORDS)
         ops = choose_backend(backend, threads, dtype, float32_layers)
         files = open_model(model, revision, **download_options(others))
-        return cls.from_files(files, read_configuration(cls.config_class, files, config), ops)
+        with _cause_told(files):
+            return cls.from_files(files, read_configuration(cls.config_class, files, config), ops)
 
     @classmethod
     def from_files(cls, files: ModelFiles, config: Any, ops: Backend) -> Self:
         """Build it from an open model; see `from_pretrained`."""
         raise NotImplementedError  # every class builds itself of its own parts
+
+
+@contextmanager
+def _cause_told(files: ModelFiles) -> Iterator[None]:
+    """Let what is wrong with weights say that they were quantised, where ``config.json`` does."""
+    try:
+        yield
+    except CheckpointError as error:
+        writer = writer_of(files.json_file(CONFIG_FILE))
+        if writer is None or "quantised" in str(error):
+            raise
+        raise CheckpointError(
+            f"{error}; {CONFIG_FILE} says that weights were quantised by {writer}, which is not read: "
+            f"{ADVICE}"
+        ) from error.__cause__
 
 
 class PretrainedModel(Pretrained, Module):

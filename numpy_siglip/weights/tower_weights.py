@@ -15,6 +15,7 @@ import numpy as np
 
 from ..checkpoints.checkpoint import LOGIT_BIAS, SCALE_SUFFIX, TensorEntry
 from ..checkpoints.layouts.recognition import LAYOUTS
+from ..checkpoints.other_quantization import refuse_quantized
 from ..common.checks import shown
 from ..errors import CheckpointError, ConfigError
 
@@ -153,6 +154,10 @@ def find_tensors(
         If a tensor is missing, has another shape, or belongs to the tower and has no place in it.
     """
     prefix = _find_prefix(checkpoint, layout)
+    inside = [name[len(prefix) :] for name in checkpoint if name.startswith(prefix)]
+    if not prefix:  # nothing sets the tower apart from other parts but the names of its own parts
+        inside = [name for name in inside if name.startswith(layout.roots)]
+    refuse_quantized(checkpoint.source, {prefix + name: checkpoint[prefix + name] for name in inside})
     missing = [name for name in expected if prefix + name not in checkpoint]
     if missing:
         what_to_do = "the file is incomplete, or config.json describes another model"
@@ -167,9 +172,6 @@ def find_tensors(
                 f"{checkpoint.source}: tensor {prefix + name} has shape {found}, but config.json asks for "
                 f"{shape}; they describe different models"
             )
-    inside = [name[len(prefix) :] for name in checkpoint if name.startswith(prefix)]
-    if not prefix:  # nothing sets the tower apart from other parts but the names of its own parts
-        inside = [name for name in inside if name.startswith(layout.roots)]
     scales = {name + SCALE_SUFFIX for name in expected if checkpoint[prefix + name].dtype == "I8"}
     known = _IGNORED | expected.keys() | scales
     unexpected = [name for name in inside if name not in known and not name.startswith(left_out or ("\0",))]
@@ -285,6 +287,7 @@ def _find_prefix(checkpoint: Tensors, layout: TowerLayout) -> str:
     mark, kind = layout.mark, layout.kind
     marks = [name for name in checkpoint if name == mark or name.endswith("." + mark)]
     if not marks:
+        refuse_quantized(checkpoint.source, {name: checkpoint[name] for name in checkpoint})
         raise CheckpointError(
             f"{checkpoint.source}: no tensor whose name ends in {mark}, so no SigLIP {kind} tower "
             f"in the layout of {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]}"

@@ -42,6 +42,43 @@ MODELS = {
     "Idefics3": {"text_config": {**WORDS, "model_type": "llama"}, "scale_factor": 2, **IMAGE_TOKEN},
     "SmolVLM": {"text_config": {**WORDS, "model_type": "llama"}, "scale_factor": 2, **IMAGE_TOKEN},
 }
+PALIGEMMA = {"vision_config": SIGLIP, **MODELS["PaliGemma"], "model_type": "paligemma"}
+MODERNVBERT = {
+    "model_type": "modernvbert",
+    "text_config": {
+        "model_type": "modernbert",
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 40,
+        **dict.fromkeys(["pad_token_id", "cls_token_id", "sep_token_id", "eos_token_id", "bos_token_id"], 0),
+    },
+    "vision_config": SIGLIP,
+    "pixel_shuffle_factor": 2,
+    **IMAGE_TOKEN,
+}
+T5GEMMA2 = {
+    "encoder": {
+        "text_config": {**WORDS, "model_type": "t5gemma2_text"},
+        "vision_config": SIGLIP,
+        "mm_tokens_per_image": 4,
+        "image_token_index": 39,
+    },
+    "decoder": {**WORDS, "model_type": "t5gemma2_decoder"},
+    "image_token_index": 39,
+}
+DEEPER = {
+    "ColPali": ("ColPaliForRetrieval", {"vlm_config": PALIGEMMA, "embedding_dim": 8}, 3),
+    "ColModernVBert": ("ColModernVBertForRetrieval", {"vlm_config": MODERNVBERT, "embedding_dim": 8}, 1),
+    "PI0": (
+        "PI0ForConditionalGeneration",
+        {"vlm_config": PALIGEMMA, "dit_config": {**WORDS, "model_type": "gemma"}},
+        3,
+    ),
+    "T5Gemma2": ("T5Gemma2ForConditionalGeneration", T5GEMMA2, 2),
+}
+"""Models that keep the configuration of the tower a level deeper, and how they resize"""
 OWN_TOWER = ("Idefics2", "Idefics3", "SmolVLM")
 
 
@@ -52,6 +89,10 @@ def _larger_model(name):
     model = getattr(transformers, f"{name}ForConditionalGeneration")._from_config(
         config, attn_implementation="eager"
     )
+    return _filled(model)
+
+
+def _filled(model):
     tower = next(
         module
         for module in model.modules()
@@ -83,6 +124,21 @@ def test_a_tower_inside_a_larger_model(name, tmp_path):
     (alone / "config.json").write_text(json.dumps(SIGLIP))
     same = SiglipVisionModel.from_pretrained(alone)(PIXELS)
     np.testing.assert_array_equal(output.last_hidden_state, same.last_hidden_state)
+
+
+@pytest.mark.parametrize("name", DEEPER)
+def test_a_tower_whose_configuration_lies_deeper(name, tmp_path):
+    model_class, options, resample = DEEPER[name]
+    config = getattr(transformers, f"{name}Config")(**options)
+    model, tower, _ = _filled(getattr(transformers, model_class)(config))
+    model.save_pretrained(tmp_path)
+    assert "vision_config" not in json.loads((tmp_path / "config.json").read_text())
+    ours = SiglipVisionModel.from_pretrained(tmp_path)
+    assert (ours.config.hidden_size, ours.config.image_size, ours.config.num_hidden_layers) == (33, 44, 2)
+    with torch.no_grad():
+        theirs = tower(torch.from_numpy(PIXELS)).last_hidden_state.numpy()
+    assert_close(ours(PIXELS).last_hidden_state, theirs, relative=1e-5)
+    assert open_model(tmp_path).preprocessing.values["resample"] == resample
 
 
 def test_a_tower_of_the_authors_of_llava(tmp_path):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from numpy_siglip import CheckpointError, ConfigError, SiglipVisionConfig
+from numpy_siglip import (
+    CheckpointError,
+    ConfigError,
+    Embedder,
+    SiglipModel,
+    SiglipTextModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
 from numpy_siglip.checkpoints.checkpoint_files import open_checkpoint
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 371\n"
@@ -45,15 +54,58 @@ def test_models_of_other_programs(name, kind, tmp_path):
 @pytest.mark.parametrize(
     ("added", "writer"),
     [
-        ({"fc1.weight.absmax": np.ones(2, np.float32)}, "bitsandbytes"),
-        ({"fc1.qweight": np.ones((2, 2), np.int32)}, "GPTQ or AWQ"),
-        ({"fc1.weight_packed": np.ones((2, 2), np.int32)}, "compressed-tensors"),
-        ({"fc1.weight_scale": np.ones(2, np.float32)}, "compressed-tensors"),
-        ({"fc1.weight": np.ones((2, 2), np.uint32), "fc1.scales": np.ones((2, 1), np.float32)}, "MLX"),
+        ({"weight.absmax": np.ones(2, np.float32)}, "bitsandbytes"),
+        ({"qweight": np.ones((2, 2), np.int32)}, "GPTQ or AWQ"),
+        ({"weight_packed": np.ones((2, 2), np.int32)}, "compressed-tensors"),
+        ({"weight_scale": np.ones(2, np.float32)}, "compressed-tensors"),
+        ({"weight": np.ones((2, 2), np.uint32), "scales": np.ones((2, 1), np.float32)}, "MLX"),
     ],
 )
 def test_weights_that_others_quantised(added, writer, pair_folder, tmp_path):
+    folder = shutil.copytree(pair_folder, tmp_path / "m")
     tensors = load_file(pair_folder / "model.safetensors")
-    save_file({**tensors, **added}, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=f"quantised by {writer}"):
-        open_checkpoint(tmp_path)
+    layer = "vision_model.encoder.layers.1.mlp.fc1."
+    save_file(
+        {**tensors, **{layer + name: value for name, value in added.items()}}, folder / "model.safetensors"
+    )
+    with pytest.raises(CheckpointError, match=f"m: tensor {layer}.* quantised by {writer}"):
+        SiglipVisionModel.from_pretrained(folder)
+    SiglipTextModel.from_pretrained(folder)  # in which nothing was quantised
+
+
+def test_a_larger_model_that_was_quantised_but_for_its_tower(pair_folder, tmp_path):
+    folder = shutil.copytree(pair_folder, tmp_path / "m")
+    tensors = load_file(pair_folder / "model.safetensors")
+    added = {"language_model.layers.0.fc1.qweight": np.ones((2, 2), np.int32)}
+    save_file({**tensors, **added}, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({**config, "quantization_config": {"quant_method": "gptq"}})
+    )
+    pixels = np.zeros((1, 3, 44, 44), np.float32)
+    expected, actual = (SiglipVisionModel.from_pretrained(one)(pixels) for one in (pair_folder, folder))
+    assert actual.pooler_output.tobytes() == expected.pooler_output.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("said", "writer"),
+    [
+        ({"quantization_config": {"quant_method": "hqq"}}, "hqq"),
+        ({"quantization_config": {}}, "another library"),
+        ({"quantization": {"group_size": 64, "bits": 4}}, "MLX"),
+    ],
+)
+def test_a_configuration_that_tells_of_a_quantisation(said, writer, pair_folder, tmp_path):
+    """Of a library whose tensors are not known here."""
+    folder = shutil.copytree(pair_folder, tmp_path / "m")
+    tensors = load_file(pair_folder / "model.safetensors")
+    name = "vision_model.encoder.layers.1.mlp.fc1.weight"
+    tensors[name.replace("weight", "W_q")] = tensors.pop(name).astype(np.uint8)
+    save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **said}))
+    for load in (SiglipVisionModel.from_pretrained, SiglipModel.from_pretrained, Embedder.from_pretrained):
+        with pytest.raises(
+            CheckpointError, match=rf"missing; .* quantised by {writer}, .* name the original"
+        ):
+            load(folder)

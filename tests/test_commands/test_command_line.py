@@ -185,7 +185,7 @@ def test_a_process_that_is_ended_leaves_nothing_half_written(number, toy_folder,
         os.kill(os.getpid(), number)
         time.sleep(10)
 
-    monkeypatch.setattr("numpy_siglip.checkpoints.safetensors_writer.write_safetensors", end)
+    monkeypatch.setattr("numpy_siglip.checkpoints.saving.write_safetensors", end)
     assert run("convert", toy_folder, tmp_path / "out") == 128 + number
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(number) == signal.SIG_DFL

@@ -33,10 +33,12 @@ RESAMPLE_OF_TYPES = {
     "gemma3": _BILINEAR,
     "idefics2": _BILINEAR,
     "idefics3": _LANCZOS,
+    "modernvbert": _LANCZOS,
     "paligemma": _BICUBIC,
     "shieldgemma2": _BILINEAR,
     "smolvlm": _LANCZOS,
     "t5gemma2": _BILINEAR,
+    "t5gemma2_encoder": _BILINEAR,
 }
 """How larger models resize, by their model type."""
 

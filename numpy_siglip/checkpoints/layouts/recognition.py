@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import CheckpointError
 from ..checkpoint import Checkpoint
+from ..other_quantization import refuse_quantized
 from . import big_vision, open_clip, timm
 from .tables import Row, TowerTable, arrange
 from .view import LayoutView, Piece, Recipe
@@ -45,6 +46,8 @@ def as_transformers(checkpoint: Checkpoint) -> Checkpoint | LayoutView:
         return checkpoint
     for mark, separator, view in _VIEWS:
         for prefix in _one_at_most(checkpoint, _trained(_marked(checkpoint, mark, separator))):
+            inside = {name: checkpoint[name] for name in checkpoint if name.startswith(prefix)}
+            refuse_quantized(checkpoint.source, inside)
             return view(checkpoint, prefix)
     return checkpoint
 
