@@ -238,6 +238,7 @@ def test_naflex_images_that_are_no_grid_are_resized():
 def test_a_tokenizer_without_a_configuration_is_given_the_length(pair_folder, tmp_path):
     folder = shutil.copytree(pair_folder, tmp_path / "m")
     (folder / "config.json").unlink()
+    (folder / "tokenizer_config.json").unlink()  # which would tell, too
     found = _advice(r"or pass (context_length)$", SiglipTokenizer.from_pretrained, folder)
     assert SiglipTokenizer.from_pretrained(folder, **{found[1]: 16})("a cat")["input_ids"].shape[-1] == 16
 
