@@ -383,6 +383,7 @@ def test_what_is_no_token_is_refused(pair_folder):
         ("a cat", "it must hold numbers of tokens"),
         ([[1], [1, 99]], "token_ids holds 99"),
         (None, "it must hold numbers of tokens"),
+        ({"pixel_values": [1]}, "it must hold input_ids"),
     ):
         with pytest.raises(TextError, match=message):
             tokenizer.decode(ids)

@@ -210,6 +210,8 @@ class WithVocabulary:
         """
         check_keywords(self.decode, others, DECODING_KEYWORDS)
         if isinstance(token_ids, Mapping):
+            if "input_ids" not in token_ids:
+                raise TextError(f"token_ids holds {shown(list(token_ids))}; it must hold input_ids")
             token_ids = token_ids["input_ids"]
         if isinstance(token_ids, (list, tuple)) and any(np.ndim(one) for one in token_ids):
             return [self.decode(one, skip_special_tokens) for one in token_ids]
