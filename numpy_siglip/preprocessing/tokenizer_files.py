@@ -69,8 +69,7 @@ class TokenizerFiles(NamedTuple):
             except FileNotFoundError as cause:
                 if name == vocabulary_file:  # it was there a moment ago
                     raise ConfigError(f"{files.folder / name}: no such file") from cause
-        names = _model_input_names(files, settings)
-        return cls(files.folder, settings, contents, vocabulary_file, names)
+        return cls(files.folder, settings, contents, vocabulary_file, model_input_names(files))
 
     def read_encoder(self) -> Encoder:
         """Make sense of the vocabulary.
@@ -162,12 +161,23 @@ def _vocabulary_file(folder: Path, settings: Mapping[str, Any]) -> str:
     raise ConfigError(f"{folder}: no {missing}; put the model's tokenizer beside its weights")
 
 
-def _model_input_names(files: ModelFiles, settings: Mapping[str, Any]) -> tuple[str, ...]:
+def model_input_names(files: ModelFiles) -> tuple[str, ...]:
     """What transformers returns for texts of this model: every tokenizer of its own masks padding.
 
     Published conversions ask for tokens alone, since SigLIP was trained without a mask. Where other libraries
     than transformers wrote the model there never is one.
+
+    Raises
+    ------
+    ConfigError
+        If the file of settings cannot be read, or what it says is impossible.
+
+    Examples
+    --------
+    >>> model_input_names(ModelFiles(model_folder))
+    ('input_ids',)
     """
+    settings = files.json_file(TOKENIZER_SETTINGS_FILE) or {}
     names = settings.get("model_input_names")
     if names is None:
         return (INPUT_IDS, ATTENTION_MASK) if _opens_in_transformers(files, settings) else (INPUT_IDS,)

@@ -15,6 +15,7 @@ from ..embedding.vision_kinds import open_vision_model
 from ..errors import ConfigError
 from ..kernels.cost import FLOAT32_BYTES
 from ..model.comparison import holds_both_towers
+from ..preprocessing.tokenizer_files import ATTENTION_MASK, has_tokenizer, model_input_names
 from ..weights.text_weights import count_text_parameters, find_text_tensors
 from ..weights.tower_weights import Tensors, find_beside_towers
 from ..weights.vision_weights import count_vision_parameters, find_vision_tensors
@@ -47,7 +48,8 @@ def inspect_model(model: str | Path | ModelFiles, *, revision: str | None = None
         set of arrays one image needs at a time in float32; ``flops`` and ``bytes`` of one image, in all and
         by operation; ``tensors``, each with its name here and in the checkpoint, dtype, shape, file and
         offset. A NaFlex image counts with as many tokens as positions were learned. ``text`` has the text
-        tower's ``config``, ``parameters``, ``weight_bytes`` and ``tensors``, or is None. ``other_tensors``
+        tower's ``config``, ``parameters``, ``weight_bytes`` and ``tensors``, and whether its tokenizer has
+        ``padding_masked`` (None if there is no tokenizer), or is None. ``other_tensors``
         are those beside the towers: of the comparison, or of a classifier.
 
     Raises
@@ -119,10 +121,19 @@ def _inspect_text(files: ModelFiles) -> Report:
     config: Any = AnyTextConfig.from_pretrained(files)
     return {
         "config": config.to_dict(),
+        "padding_masked": _masks_padding(files),
         "parameters": count_text_parameters(config),
         "weight_bytes": FLOAT32_BYTES * count_text_parameters(config),
         "tensors": _places(files.tensors, find_text_tensors(files.tensors, config)),
     }
+
+
+def _masks_padding(files: ModelFiles) -> bool | None:
+    """Whether the tokenizer masks padding; None where there is none, or its settings are damaged."""
+    try:
+        return ATTENTION_MASK in model_input_names(files) if has_tokenizer(files) else None
+    except ConfigError:  # which is told where texts are embedded
+        return None
 
 
 def _places(checkpoint: Tensors, names: dict[str, str]) -> list[Report]:
@@ -185,6 +196,9 @@ def format_report(report: Report) -> str:
     if text:
         lines += ["", "configuration of the text tower"]
         lines += [f"  {name:<24}{value}" for name, value in text["config"].items()]
+        if text["padding_masked"] is not None:
+            masked = "masked" if text["padding_masked"] else "looked at, as in training"
+            lines += ["", f"padding of texts      {masked}"]
         lines += ["", f"parameters            {text['parameters']:,}"]
         lines += [f"weights in float32    {text['weight_bytes'] / 1e6:,.1f} MB"]
         if text["config"]["projection_size"] != report["config"]["hidden_size"]:

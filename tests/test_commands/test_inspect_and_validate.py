@@ -49,6 +49,8 @@ def test_inspect_tells_of_both_towers(pair_folder, capsys):
     assert text["parameters"] == sum(tensors[f"text_model.{name}"].size for name in own)
     assert text["config"]["projection_size"] == 33
     assert run("inspect", "--model", pair_folder) == 0
+    assert "padding of texts      looked at, as in training" in capsys.readouterr().out
+    assert run("inspect", "--model", pair_folder) == 0
     report = capsys.readouterr().out
     assert "configuration of the text tower" in report
     assert "embeddings.token_embedding.weight" in report
