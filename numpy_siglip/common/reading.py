@@ -101,6 +101,25 @@ def require_no_pointer(path: Path, error: type[SiglipError], begin: bytes) -> No
 
 
 @contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """What libraries written in Rust raise where they are at a loss becomes an error like others.
+
+    Theirs is no ``Exception``, so that whoever expects any exception of a library does not catch it
+    (https://pyo3.rs, "PanicException").
+
+    Raises
+    ------
+    RuntimeError
+    """
+    try:
+        yield
+    except BaseException as cause:
+        if type(cause).__name__ != "PanicException":
+            raise
+        raise RuntimeError(f"the library gave up: {cause}") from cause
+
+
+@contextmanager
 def unexpected_as(error: type[SiglipError], source: object, advice: str) -> Iterator[None]:
     """Whatever a reader did not expect of a file becomes an error that names the file.
 
@@ -130,7 +149,8 @@ def unexpected_as(error: type[SiglipError], source: object, advice: str) -> Iter
     numpy_siglip.errors.SiglipError: a.json: cannot be made sense of (KeyError: 'size'); fetch it again
     """
     try:
-        yield
+        with panics_as_errors():
+            yield
     except SiglipError:
         raise
     except MemoryError as cause:

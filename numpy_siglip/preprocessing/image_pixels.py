@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.checks import as_array, shown
+from ..common.reading import panics_as_errors
 from ..errors import ImageError
 from .images import is_path, load_image, name_of, one_line, require_bounded, upright
 
@@ -121,10 +122,11 @@ def _pixels_of_pillow_image(image: Image.Image, do_convert_rgb: bool) -> np.ndar
     if not do_convert_rgb and image.mode != "RGB":
         raise ImageError(f"the image has mode {image.mode}; do_convert_rgb is off, so it must be RGB")
     try:
-        if do_convert_rgb and ("A" in image.getbands() or image.info.get("transparency") is not None):
-            white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-            image = Image.alpha_composite(white, image.convert("RGBA"))
-        return np.moveaxis(np.asarray(image.convert("RGB")), -1, 0)
+        with panics_as_errors():
+            if do_convert_rgb and ("A" in image.getbands() or image.info.get("transparency") is not None):
+                white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+                image = Image.alpha_composite(white, image.convert("RGBA"))
+            return np.moveaxis(np.asarray(image.convert("RGB")), -1, 0)
     except Exception as cause:  # an opened file is only now decoded, and not every mode becomes RGB
         problem = (
             "cannot be decoded"
@@ -137,7 +139,8 @@ def _pixels_of_pillow_image(image: Image.Image, do_convert_rgb: bool) -> np.ndar
 def _decoded(image: Image.Image) -> Image.Image:
     """An image turned upright, which decodes it."""
     try:
-        return upright(image)
+        with panics_as_errors():
+            return upright(image)
     except Exception as cause:
         raise ImageError(f"{name_of(image)}: cannot be decoded ({one_line(cause)})") from cause
 

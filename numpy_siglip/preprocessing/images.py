@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.checks import check_flag
 from ..common.extras import how_to_install
+from ..common.reading import panics_as_errors
 from ..errors import ImageError
 from .image_formats import how_to_read, is_image_suffix, package_for, readable_suffixes, register, suffix_of
 
@@ -93,7 +94,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageError(EMPTY_NAME)
     file = Path(path)
     try:
-        with _opened(file) as image:
+        with panics_as_errors(), _opened(file) as image:
             require_bounded(image, file)
             image.load()
             require_bounded(image, file)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.extras import how_to_install
+from ..common.reading import panics_as_errors
 from ..errors import ConfigError, SiglipError
 from .canonical_text import canonicalize
 from .vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -128,7 +129,8 @@ def read_tokenizer(file: Path, content: bytes, settings: Mapping[str, Any]) -> E
     except ImportError as cause:
         raise not_installed(file, "tokenizers") from cause
     try:
-        tokenizer = tokenizers.Tokenizer.from_buffer(content)
+        with panics_as_errors():
+            tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as cause:  # the library raises plain Exception
         raise ConfigError(f"{file}: not a tokenizer ({cause}); fetch the file again") from cause
     kind = type(tokenizer.model).__name__

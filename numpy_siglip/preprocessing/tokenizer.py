@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..checkpoints.loading_keywords import PREPROCESSING_KEYWORDS, download_opti
 from ..checkpoints.saving import Writer, save_files
 from ..common.checks import check_flag, check_integer, check_return_tensors, shown
 from ..common.keywords import check_keywords
+from ..common.reading import unexpected_as
 from ..errors import CheckpointError, ConfigError, TextError
 from ..outputs import BatchFeature
 from .call_keywords import LENGTH_KEYWORDS, TEXT_KEYWORDS
@@ -226,13 +228,21 @@ class SiglipTokenizer(WithVocabulary):
         length = self.context_length
         if max_length is not None:
             length = check_integer("max_length", max_length, largest=_LONGEST_CONTEXT)
-        encoded = [self._encoder.encode(one, length)[:length] for one in list_texts(text)]
+        texts = list_texts(text)
+        with self._expected():
+            encoded = [self._encoder.encode(one, length)[:length] for one in texts]
         pad = self._encoder.pad_id
         features = BatchFeature(input_ids=self._padded(encoded, pad, length))
         masks = ATTENTION_MASK in self.model_input_names
         if check_flag("return_attention_mask", return_attention_mask, default=masks):
             features[ATTENTION_MASK] = self._padded([[1] * len(ids) for ids in encoded], 0, length)
         return features
+
+    def _expected(self) -> AbstractContextManager[None]:
+        """What a library did not expect of a damaged vocabulary becomes an error that names its file."""
+        files = self._files
+        file = "the tokenizer" if files is None else files.folder / files.vocabulary_file
+        return unexpected_as(ConfigError, file, "fetch the file again")
 
     def _padded(self, rows: list[list[int]], filling: int, length: int) -> np.ndarray:
         """Rows of one length: int64 (rows, length)."""

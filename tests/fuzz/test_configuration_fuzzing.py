@@ -13,6 +13,7 @@ from helpers.published_model import Published, save
 from helpers.toy_models import TOY
 
 from numpy_siglip import (
+    ConfigError,
     Embedder,
     Siglip2VisionModel,
     SiglipForImageClassification,
@@ -141,6 +142,16 @@ def test_vocabularies(kind, name, cases, request, tmp_path):
 
     count = fuzz(case, cases)
     assert min(count) > 0
+
+
+def test_a_library_that_gives_up_on_a_vocabulary(naflex_pair_folder, tmp_path):
+    """tokenizers raises what is no Exception where a template names a token that it does not describe."""
+    folder = shutil.copytree(naflex_pair_folder, tmp_path / "m")
+    values = json.loads((folder / "tokenizer.json").read_text())
+    assert values["post_processor"]["special_tokens"].pop("<eos>")
+    (folder / "tokenizer.json").write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=r"tokenizer\.json: .*fetch the file again"):
+        SiglipTokenizer.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("cases", CASES)

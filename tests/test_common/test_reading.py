@@ -41,6 +41,22 @@ def test_what_nobody_expected_names_the_file_and_keeps_its_cause(cause):
     assert caught.value.__cause__ is cause
 
 
+class PanicException(BaseException):
+    """What a library written in Rust raises has this name, and is no Exception."""
+
+
+def test_a_panic_of_a_library_is_an_error_like_others():
+    with (
+        pytest.raises(
+            CheckpointError, match=r"^m: cannot be made sense of .*no entry found\); fetch it again$"
+        ),
+        unexpected_as(CheckpointError, "m", "fetch it again"),
+    ):
+        raise PanicException("no entry found")
+    with pytest.raises(KeyboardInterrupt), unexpected_as(CheckpointError, "m", "fetch it again"):
+        raise KeyboardInterrupt
+
+
 def test_errors_that_say_what_is_wrong_pass_through():
     known = ConfigError("image_size is 0")
     with pytest.raises(ConfigError) as caught, unexpected_as(CheckpointError, "model.npz", "fetch it again"):
