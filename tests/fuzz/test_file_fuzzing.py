@@ -93,7 +93,7 @@ def test_shapes_of_other_layouts(layout, cases, toy, tmp_path):
             name = names[int(generator.integers(len(names)))]
             kind = int(generator.integers(6))
             if kind == 0:
-                del changed[name]
+                changed.pop(name, None)
                 changed[f"{name}.{generator.integers(3)}"] = tensors[name]
             elif kind == 1:
                 changed[name] = np.zeros(generator.integers(0, 4, int(generator.integers(0, 7))), np.float32)
