@@ -176,8 +176,9 @@ def test_what_is_not_written_is_told_and_nothing_stays(pair_folder, tmp_path):
             model.save_pretrained(tmp_path / "saved", **{option: value})
     with pytest.raises(ConfigError, match="no option 'push_to_hup'; do you mean 'push_to_hub'"):
         model.save_pretrained(tmp_path / "saved", push_to_hup=False)
-    with pytest.raises(ConfigError, match="save_directory is 5"):
-        model.save_pretrained(5)
+    for folder in (5, None, ""):
+        with pytest.raises(ConfigError, match=f"save_directory is {folder!r}"):
+            model.save_pretrained(folder)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match="file"):
         model.save_pretrained(tmp_path / "file")

@@ -118,6 +118,6 @@ def save_files(
     'config.json'
     """
     check_keywords(method, others, SAVING_KEYWORDS)
-    if not isinstance(folder, (str, os.PathLike)):
+    if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
         raise ConfigError(f"save_directory is {shown(folder)}; it must be the path of a folder")
     return tuple(atomic_write_folder(Path(folder).expanduser(), writers))

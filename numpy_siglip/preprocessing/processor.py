@@ -83,6 +83,9 @@ class SiglipProcessor:
         length = longest if context_length is None else context_length
         return cls(image_processor, SiglipTokenizer.from_pretrained(files, context_length=length))
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.image_processor!r}, {self.tokenizer!r}>"
+
     @property
     def model_input_names(self) -> list[str]:
         """What a call with images and texts returns."""
