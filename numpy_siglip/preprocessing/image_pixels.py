@@ -10,7 +10,7 @@ import numpy as np
 from ..common.checks import as_array, shown
 from ..common.reading import panics_as_errors
 from ..errors import ImageError
-from .images import is_path, load_image, name_of, one_line, require_bounded, upright
+from .images import is_path, name_of, one_line, read_image, require_bounded, upright
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -80,8 +80,13 @@ def is_column(images: Any) -> bool:
     return len(shape) == 1 and len(images) > 0 and not isinstance(next(iter(images)), (int, float, np.number))
 
 
-def image_pixels(image: Any, *, do_convert_rgb: bool, apply_exif_orientation: bool) -> np.ndarray:
-    """A path, an image of Pillow or an array -> (3, H, W), of uint8 unless an array was given.
+def image_in_rgb(
+    image: Any, *, do_convert_rgb: bool, apply_exif_orientation: bool
+) -> Image.Image | np.ndarray:
+    """A path or an image of Pillow -> an image of Pillow in RGB; an array -> (3, H, W).
+
+    A photograph of twelve megapixels is decoded into the memory from which Pillow resizes it: an array of it
+    would be a copy, and so would be the way back.
 
     Parameters
     ----------
@@ -99,24 +104,41 @@ def image_pixels(image: Any, *, do_convert_rgb: bool, apply_exif_orientation: bo
 
     Examples
     --------
-    >>> image_pixels(photo, do_convert_rgb=True, apply_exif_orientation=False).shape
-    (3, 427, 640)
+    >>> image_in_rgb(photo, do_convert_rgb=True, apply_exif_orientation=False).size
+    (640, 427)
     """
     from PIL import Image
 
     if is_path(image):
-        image = load_image(image, apply_exif_orientation=apply_exif_orientation)
+        image = read_image(image)
     elif isinstance(image, Image.Image):
         require_bounded(image, name_of(image))
-        if apply_exif_orientation:
-            image = _decoded(image)
-    if isinstance(image, Image.Image):
-        return _pixels_of_pillow_image(image, do_convert_rgb)
-    return _pixels_of_array(image, do_convert_rgb)
+    if not isinstance(image, Image.Image):
+        return _pixels_of_array(image, do_convert_rgb)
+    return _in_rgb(_decoded(image) if apply_exif_orientation else image, do_convert_rgb)
 
 
-def _pixels_of_pillow_image(image: Image.Image, do_convert_rgb: bool) -> np.ndarray:
-    """An image of any mode -> (3, H, W) uint8."""
+def size_of(image: Image.Image | np.ndarray) -> tuple[int, int]:
+    """Height and width of what `image_in_rgb` returns.
+
+    Examples
+    --------
+    >>> size_of(np.zeros((3, 4, 5))), size_of(image_in_rgb(
+    ...     photo, do_convert_rgb=True, apply_exif_orientation=False))
+    ((4, 5), (427, 640))
+    """
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[2]
+    return image.height, image.width
+
+
+def pixels_of(image: Image.Image | np.ndarray) -> np.ndarray:
+    """The pixels of what `image_in_rgb` returns: (3, H, W), of uint8 unless an array was given."""
+    return image if isinstance(image, np.ndarray) else np.moveaxis(np.asarray(image), -1, 0)
+
+
+def _in_rgb(image: Image.Image, do_convert_rgb: bool) -> Image.Image:
+    """An image of any mode, decoded, in RGB."""
     from PIL import Image
 
     if not do_convert_rgb and image.mode != "RGB":
@@ -126,7 +148,8 @@ def _pixels_of_pillow_image(image: Image.Image, do_convert_rgb: bool) -> np.ndar
             if do_convert_rgb and ("A" in image.getbands() or image.info.get("transparency") is not None):
                 white = Image.new("RGBA", image.size, (255, 255, 255, 255))
                 image = Image.alpha_composite(white, image.convert("RGBA"))
-            return np.moveaxis(np.asarray(image.convert("RGB")), -1, 0)
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
     except Exception as cause:  # an opened file is only now decoded, and not every mode becomes RGB
         problem = (
             "cannot be decoded"

@@ -11,7 +11,7 @@ import numpy as np
 from ..common.checks import LARGEST_SIDE, check_return_tensors
 from ..errors import ConfigError, ImageError
 from ..outputs import BatchFeature
-from .image_pixels import list_images
+from .image_pixels import list_images, pixels_of, size_of
 from .image_settings import check_size, is_for_naflex
 from .image_steps import ImageSteps
 
@@ -125,10 +125,10 @@ class SiglipImageProcessor(ImageSteps):
         self, image: Any, apply_exif_orientation: bool, input_data_format: str | None
     ) -> np.ndarray:
         """One image -> float32 (3, height, width)."""
-        pixels = self._pixels(image, apply_exif_orientation, input_data_format)
+        rgb = self._in_rgb(image, apply_exif_orientation, input_data_format)
         if self.do_resize:
-            pixels = self._resize(pixels, *self._target_size(*pixels.shape[1:]))
-        return np.ascontiguousarray(self._scale(pixels))
+            rgb = self._resize(rgb, *self._target_size(*size_of(rgb)))
+        return np.ascontiguousarray(self._scale(pixels_of(rgb)))
 
     def _target_size(self, height: int, width: int) -> tuple[int, int]:
         size = self.size

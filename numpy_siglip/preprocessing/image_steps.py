@@ -28,11 +28,12 @@ from ..common.reading import unexpected_as
 from ..errors import ConfigError
 from ..outputs import BatchFeature
 from .call_keywords import IMAGE_KEYWORDS
-from .image_pixels import image_pixels, is_unit_range
+from .image_pixels import image_in_rgb, is_unit_range, pixels_of
 from .image_settings import check_channels, check_resample
 from .other_images import in_known_format
 
 if TYPE_CHECKING:
+    from PIL import Image
     from typing_extensions import Self
 
 
@@ -271,18 +272,23 @@ class ImageSteps:
         """All fields, as transformers names them."""
         return {"image_processor_type": type(self).__name__, **asdict(self)}
 
-    def _pixels(self, image: Any, apply_exif_orientation: bool, input_data_format: str | None) -> np.ndarray:
-        """An image of any kind -> (3, H, W)."""
-        return image_pixels(
+    def _in_rgb(
+        self, image: Any, apply_exif_orientation: bool, input_data_format: str | None
+    ) -> Image.Image | np.ndarray:
+        """An image of any kind -> one of Pillow in RGB; an array -> (3, H, W)."""
+        return image_in_rgb(
             in_known_format(image, input_data_format),
             do_convert_rgb=self.do_convert_rgb,
             apply_exif_orientation=check_flag("apply_exif_orientation", apply_exif_orientation),
         )
 
-    def _resize(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Resize by Pillow, which takes uint8: (3, H, W) -> (3, height, width), floats stay floats."""
+    def _resize(self, pixels: Image.Image | np.ndarray, height: int, width: int) -> np.ndarray:
+        """Resize by Pillow, which takes uint8: to (3, height, width), floats stay floats."""
         from PIL import Image
 
+        resampling = Image.Resampling(self.resample)
+        if not isinstance(pixels, np.ndarray):
+            return pixels_of(pixels.resize((width, height), resampling))
         unit_range = is_unit_range(pixels)
         if unit_range:
             if self.do_rescale:
@@ -293,9 +299,7 @@ class ImageSteps:
                 )
             pixels = (pixels.astype(np.float64) * 255).astype(np.float32)
         image = Image.fromarray(np.moveaxis(pixels.astype(np.uint8), 0, -1))
-        resized = np.moveaxis(
-            np.asarray(image.resize((width, height), Image.Resampling(self.resample))), -1, 0
-        )
+        resized = pixels_of(image.resize((width, height), resampling))
         return (resized.astype(np.float64) * (1 / 255)).astype(np.float32) if unit_range else resized
 
     def _scale(self, pixels: np.ndarray) -> np.ndarray:

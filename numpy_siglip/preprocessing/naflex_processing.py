@@ -20,7 +20,7 @@ import numpy as np
 from ..common.checks import LARGEST_SIDE, check_integer, check_return_tensors
 from ..errors import ConfigError, ImageError
 from ..outputs import BatchFeature
-from .image_pixels import list_images
+from .image_pixels import list_images, pixels_of, size_of
 from .image_settings import is_for_naflex
 from .image_steps import ImageSteps
 
@@ -205,18 +205,18 @@ class Siglip2ImageProcessor(ImageSteps):
     def _fitted(self, image: Any, apply_exif_orientation: bool, input_data_format: str | None) -> np.ndarray:
         """One image as a grid of whole patches: float32 (3, height, width)."""
         max_num_patches = self.max_num_patches
-        pixels = self._pixels(image, apply_exif_orientation, input_data_format)
-        height, width = pixels.shape[1:]
+        rgb = self._in_rgb(image, apply_exif_orientation, input_data_format)
+        height, width = size_of(rgb)
         if self.do_resize:
             fitted = fit_to_patches(height, width, self.patch_size, max_num_patches)
-            return self._scale(self._resize(pixels, *fitted))
+            return self._scale(self._resize(rgb, *fitted))
         too_many = height * width > max_num_patches * self.patch_size**2
         if too_many or height % self.patch_size or width % self.patch_size:
             raise ImageError(
                 f"an image of {width} x {height} pixels is not a grid of at most {max_num_patches} patches "
                 f"of {self.patch_size} pixels; resize it, or set do_resize to true"
             )
-        return self._scale(pixels)
+        return self._scale(pixels_of(rgb))
 
     def _check_num_patches(self, value: Any) -> int:
         """A number of patches that memory can hold, even if they are a single long row."""
