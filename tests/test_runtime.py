@@ -243,8 +243,8 @@ model = SiglipVisionModel.from_pretrained(sys.argv[1], threads=3)
 expected, team = model(images).pooler_output.tobytes(), model.ops.linear.args[0].team
 generator, interrupted = np.random.default_rng(0), 0
 for _ in range(10_000):
-    signal.setitimer(signal.ITIMER_REAL, float(generator.uniform(1e-6, 1e-3)))
     try:
+        signal.setitimer(signal.ITIMER_REAL, float(generator.uniform(1e-6, 1e-3)))
         while True:
             model(images)
     except KeyboardInterrupt:

@@ -208,7 +208,9 @@ def _flags() -> set[str]:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="x86-64 processors are named here")
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=[pytest.mark.slow] * (form == "x86_64")) for form in FORMS]
+)
 def test_every_way_to_add_products_gives_the_same_sums(form, tmp_path):
     name, features, *missing = FORMS[form]
     if form in ("avxvnni", "avx512bw") and form not in _flags():
