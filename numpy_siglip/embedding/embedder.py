@@ -178,9 +178,10 @@ class Embedder(Pretrained):
         Parameters
         ----------
         images : iterable of images
-            Anything `SiglipImageProcessor` takes, paths included. It may be a generator: no more than
-            one batch is held in memory. A single path or Pillow image is one image; a folder, or a pattern
-            such as ``"holiday/*.jpg"``, stands for the files that `find_images` finds.
+            Anything `SiglipImageProcessor` takes, paths included. It may be a generator: no more than two
+            batches are held in memory, one that is computed and one whose files are read meanwhile. A single
+            path or Pillow image is one image; a folder, or a pattern such as ``"holiday/*.jpg"``, stands for
+            the files that `find_images` finds.
         batch_size : int
         normalize : bool
             Scale each embedding to length 1, as comparing by dot product asks for. The model's own
@@ -287,6 +288,7 @@ class Embedder(Pretrained):
             self.model.config,
             lambda inputs: self.embed_inputs(inputs, normalize=normalize),
             batch_size=batch_size,
+            threads=self.model.ops.threads,
             apply_exif_orientation=apply_exif_orientation,
             **listeners,
         )

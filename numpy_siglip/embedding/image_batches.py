@@ -12,9 +12,11 @@ from ..common.batches import check_batch_size, in_batches
 from ..common.checks import check_flag, shown
 from ..config.naflex_configuration import VisionConfig
 from ..errors import ConfigError, ImageError
+from ..kernels.machine.threads import available_threads
 from ..outputs import BatchFeature
 from ..preprocessing.images import is_path, name_of, read_image, upright
 from .image_inputs import asks_to_be_turned, preprocess_one, single_images, together
+from .reading_ahead import reading_threads, run_ahead
 from .vision_kinds import ImageProcessor
 
 _LOG = logging.getLogger("numpy_siglip")
@@ -55,6 +57,7 @@ def run_batches(
     run: Callable[[BatchFeature], np.ndarray],
     *,
     batch_size: int,
+    threads: int | None = None,
     apply_exif_orientation: bool = False,
     on_error: Callable[[int, Any, ImageError], object] | None = None,
     on_turned: Callable[[Any], object] | None = None,
@@ -70,6 +73,9 @@ def run_batches(
     run : callable
         From a preprocessed batch to one row for each image.
     batch_size : int
+    threads : int, optional
+        How many read files at the same time, by default as many as the processors this process may use. While
+        one batch is computed they read the next.
     apply_exif_orientation : bool
     on_error : callable, optional
         Called with the number of an image that cannot be read, the image and the error; it is then left out.
@@ -85,14 +91,34 @@ def run_batches(
     ------
     ImageError, ConfigError
     """
-    turn = check_flag("apply_exif_orientation", apply_exif_orientation)
-    for batch in in_batches(enumerate(single_images(images)), check_batch_size(batch_size)):
+    turn, batch_size = (
+        check_flag("apply_exif_orientation", apply_exif_orientation),
+        check_batch_size(batch_size),
+    )
+
+    def prepare(image: Any) -> tuple[BatchFeature, bool]:
+        opened = read_image(image) if is_path(image) else image
+        asks = asks_to_be_turned(opened)
+        return preprocess_one(processor, config, upright(opened) if asks and turn else opened), asks
+
+    with reading_threads(threads or available_threads()) as pool:
+        prepared = run_ahead(single_images(images), prepare, pool, apart=is_path, ahead=max(batch_size, 2))
+        yield from _computed(in_batches(enumerate(prepared), batch_size), run, turn, on_error, on_turned)
+
+
+def _computed(
+    batches: Iterator[list[Any]],
+    run: Callable[[BatchFeature], np.ndarray],
+    turn: bool,
+    on_error: Callable[[int, Any, ImageError], object] | None,
+    on_turned: Callable[[Any], object] | None,
+) -> Iterator[ImageBatch]:
+    """The results of each batch, without images that cannot be read."""
+    for batch in batches:
         numbers, kept, inputs = [], [], []
-        for number, image in batch:
+        for number, (image, outcome) in batch:
             try:
-                opened = read_image(image) if is_path(image) else image
-                asks = asks_to_be_turned(opened)
-                one = preprocess_one(processor, config, upright(opened) if asks and turn else opened)
+                one, asks = outcome()
             except ImageError as error:
                 if on_error is None:
                     raise _told(error, number, image) from error

@@ -106,6 +106,7 @@ class ImageClassifier:
             self.model.config.vision_config,
             self._probabilities,
             batch_size=batch_size,
+            threads=self.model.ops.threads,
             apply_exif_orientation=apply_exif_orientation,
             on_error=leave_out,
             on_turned=on_turned,

@@ -15,7 +15,6 @@ from helpers.toy_models import NAFLEX_TOY, TOY, transformers_naflex_classifier, 
 from PIL import Image
 
 from numpy_siglip import Embedder, SiglipError, SiglipForImageClassification, SiglipImageProcessor
-from numpy_siglip.embedding import image_batches
 from numpy_siglip.preprocessing.prompt_sets import PROMPT_SETS
 
 LABELS = ["a cat", "a dog", "a bicycle"]
@@ -136,13 +135,13 @@ def test_a_table(pair_folder, photos, tmp_path, capsys):
 
 def test_each_image_is_shown_as_soon_as_its_batch_is_done(pair_folder, photos, monkeypatch, capsys):
     printed = []
-    preprocess_one = image_batches.preprocess_one
+    embed_inputs = Embedder.embed_inputs
 
-    def watching(*arguments):
+    def watching(*arguments, **options):
         printed.append(capsys.readouterr().out)
-        return preprocess_one(*arguments)
+        return embed_inputs(*arguments, **options)
 
-    monkeypatch.setattr(image_batches, "preprocess_one", watching)
+    monkeypatch.setattr(Embedder, "embed_inputs", watching)
     for form in ([], ["--json"], ["--csv"]):
         printed.clear()
         arguments = [*photos[:3], "--model", pair_folder, "--labels", "a cat", "--batch-size", 1, *form]

@@ -82,7 +82,7 @@ def test_no_images_give_no_rows(embedder):
     assert embedder.embed_images(iter(())).dtype == np.float32
 
 
-def test_a_stream_is_read_one_batch_at_a_time(embedder, photos):
+def test_a_stream_is_read_no_farther_than_one_batch_ahead(embedder, photos):
     taken = []
 
     def stream():
@@ -102,7 +102,7 @@ def test_a_stream_is_read_one_batch_at_a_time(embedder, photos):
     counting.config, counting.ops = model.config, model.ops
     with pytest.raises(RuntimeError, match="third"):
         Embedder(counting, embedder.processor).embed_images(stream(), batch_size=1)
-    assert calls == [1, 2]
+    assert calls == [2, 3]
 
 
 def test_errors_name_the_image(embedder, photos, tmp_path):
