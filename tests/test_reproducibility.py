@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -153,9 +154,14 @@ def test_processors_processes_and_the_cache_give_the_same_bits(
     """AVX-512 (where there is), AVX2 and x86-64 without FMA; compiled here, and read from disk."""
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     folders = (toy_folder, naflex_folder, pair_folder)
+    processors = {"native": NATIVE, "avx2": AVX2, "plain": PLAIN}
+    with ThreadPoolExecutor() as pool:  # compiling takes one core
+        results = pool.map(
+            lambda processor: _in_a_process(*folders, **cache, **processor), processors.values()
+        )
     digests = {}
-    for name, processor in {"native": NATIVE, "avx2": AVX2, "plain": PLAIN}.items():
-        digests[name], read, compiled = _in_a_process(*folders, **cache, **processor)
+    for name, (digest, read, compiled) in zip(processors, results, strict=True):
+        digests[name] = digest
         assert read == 0
         assert compiled > 5
     digests["cached"], read, compiled = _in_a_process(*folders, **cache)
