@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -133,6 +135,77 @@ def test_classifiers_keep_their_labels(classifier_folder_here, tmp_path, photos)
     again = SiglipForImageClassification.from_pretrained(tmp_path / "saved")
     pixels = SiglipImageProcessor(size={"height": 44, "width": 44})(photos).pixel_values
     assert again(pixels).logits.tobytes() == model(pixels).logits.tobytes()
+
+
+def test_a_classifier_stays_one_of_several_labels(classifier_folder_here, tmp_path):
+    config = json.loads((classifier_folder_here / "config.json").read_text())
+    config["problem_type"] = "multi_label_classification"
+    (classifier_folder_here / "config.json").write_text(json.dumps(config))
+    SiglipForImageClassification.from_pretrained(classifier_folder_here).save_pretrained(tmp_path / "saved")
+    theirs = transformers.AutoConfig.from_pretrained(tmp_path / "saved")
+    assert theirs.problem_type == "multi_label_classification"
+    assert AutoConfig.from_pretrained(tmp_path / "saved").problem_type == "multi_label_classification"
+
+
+def test_what_a_program_chose_goes_with_a_tokenizer(pair_folder, tmp_path):
+    tokenizer = SiglipTokenizer.from_pretrained(pair_folder)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(tmp_path / "saved")
+    saved = SiglipTokenizer.from_pretrained(tmp_path / "saved")
+    for one in (pickle.loads(pickle.dumps(tokenizer)), copy.deepcopy(tokenizer), saved):
+        assert list(one("a cat")) == ["input_ids", "attention_mask"]
+
+
+def test_a_tokenizer_of_naflex_is_the_same_without_its_model(naflex_pair_folder, tmp_path):
+    """transformers opens it by the type of the model, whatever class its file names."""
+    source = shutil.copytree(naflex_pair_folder, tmp_path / "source")
+    settings = json.loads((source / "tokenizer_config.json").read_text())
+    (source / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "tokenizer_class": "GemmaTokenizer"})
+    )
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "saved")
+    before, after = (
+        transformers.AutoTokenizer.from_pretrained(tmp_path / name) for name in ("source", "saved")
+    )
+    assert type(before) is type(after)
+    assert before("A Photo")["input_ids"] == after("A Photo")["input_ids"]
+
+
+def test_numbers_of_numpy_are_saved(tmp_path):
+    SiglipImageProcessor(image_mean=np.array([0.1, 0.2, 0.3], np.float32)).save_pretrained(tmp_path)
+    SiglipVisionConfig(layer_norm_eps=np.float32(1e-6), attention_dropout=np.float64(0)).save_pretrained(
+        tmp_path
+    )
+    assert SiglipImageProcessor.from_pretrained(tmp_path).image_mean[1] == pytest.approx(0.2)
+    assert SiglipVisionConfig.from_pretrained(tmp_path).layer_norm_eps == pytest.approx(1e-6)
+
+
+def test_many_that_save_to_one_new_folder(pair_folder, tmp_path):
+    config = AutoConfig.from_pretrained(pair_folder)
+    for attempt in range(20):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _, folder=tmp_path / str(attempt): config.save_pretrained(folder), range(4)))
+        assert [file.name for file in (tmp_path / str(attempt)).iterdir()] == ["config.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(map(str, range(20)))
+
+
+def test_a_model_is_found_wherever_the_program_has_gone(pair_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(pair_folder.parent)
+    model, embedder = (
+        SiglipModel.from_pretrained(pair_folder.name),
+        Embedder.from_pretrained(pair_folder.name),
+    )
+    monkeypatch.chdir(tmp_path)
+    assert model.text_model([[5] * 16]).pooler_output.shape == (1, 33)
+    assert embedder.embed_texts(["a cat"]).shape == (1, 33)
+    assert model.save_pretrained("saved")[0].exists()
+
+
+def test_a_damaged_image_processor_is_told(pair_folder, tmp_path):
+    folder = shutil.copytree(pair_folder, tmp_path / "m")
+    (folder / "preprocessor_config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"preprocessor_config\.json: not valid JSON"):
+        AutoProcessor.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

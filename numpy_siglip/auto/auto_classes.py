@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..checkpoints.description.model_files import ModelFiles, open_model
+from ..checkpoints.file_names import PREPROCESSOR_FILE, PROCESSOR_FILE
 from ..checkpoints.loading_keywords import DOWNLOAD_KEYWORDS, download_options
 from ..common.checks import shown
 from ..config.configuration import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
@@ -242,6 +243,8 @@ class AutoProcessor(_Auto):
         try:
             values = files.preprocessing.values
         except ConfigError:
+            for name in (PROCESSOR_FILE, PREPROCESSOR_FILE):
+                files.json_file(name)  # a damaged one is told, and only a missing one passed over
             if not with_texts:
                 raise
             return SiglipTokenizer.from_pretrained(files, **rest)

@@ -15,6 +15,8 @@ from .checkpoint import TensorEntry
 
 ADVICE = "name the original model, and quantise it with numpy-siglip quantize"
 
+_SECTIONS = ("text_config", "vision_config", "vlm_config", "encoder")
+
 _MARKS = {
     ".absmax": "bitsandbytes",
     ".quant_map": "bitsandbytes",
@@ -39,10 +41,10 @@ def writer_of(config: Mapping[str, Any] | None) -> str | None:
     True
     """
     config = config or {}
-    for section in (config, config.get("text_config")):
+    for section in (config, *map(config.get, _SECTIONS)):
         said = section.get("quantization_config") if isinstance(section, Mapping) else None
         if isinstance(said, Mapping):
-            return str(said.get("quant_method", "another library"))
+            return str(said.get("quant_method") or "another library")
     return "MLX" if isinstance(config.get("quantization"), Mapping) else None
 
 

@@ -47,8 +47,17 @@ def json_writer(values: Mapping[str, Any]) -> Writer:
     >>> stream.getvalue()
     b'{\n  "size": 8\n}\n'
     """
-    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    text = json.dumps(values, indent=2, sort_keys=True, default=_plain) + "\n"
     return bytes_writer(text.encode())
+
+
+def _plain(value: Any) -> Any:
+    """A number or an array of NumPy, or a mapping of another kind, as JSON has it."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ConfigError(f"{shown(value)} is no value of a configuration; leave it out")
 
 
 def bytes_writer(content: bytes) -> Writer:
@@ -118,6 +127,6 @@ def save_files(
     'config.json'
     """
     check_keywords(method, others, SAVING_KEYWORDS)
-    if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
+    if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder) or "\0" in str(folder):
         raise ConfigError(f"save_directory is {shown(folder)}; it must be the path of a folder")
     return tuple(atomic_write_folder(Path(folder).expanduser(), writers))

@@ -14,8 +14,8 @@ import hashlib
 import os
 import platform
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -51,6 +51,7 @@ def atomic_write(writers: Writers) -> None:
 
     Examples
     --------
+    >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "out.txt"
     >>> atomic_write({path: lambda stream: stream.write(b"whole")})
     >>> path.read_bytes()
@@ -97,6 +98,7 @@ def atomic_write_folder(folder: Path, writers: Mapping[str, Callable[[BinaryIO],
 
     Examples
     --------
+    >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "new"
     >>> [file.name for file in atomic_write_folder(folder, {"a.txt": lambda stream: stream.write(b"a")})]
     ['a.txt']
@@ -124,10 +126,17 @@ def _write_new_folder(
         for name, write in writers.items():
             with _errors_name(folder / name):
                 _write(staging / name, write, None)
-        with _errors_name(folder):
-            with suppress(OSError):  # a system that renames onto no folder, be it empty
-                target.rmdir()
-            staging.rename(target)
+        with suppress(OSError):  # a system that renames onto no folder, be it empty
+            target.rmdir()
+        try:
+            with _errors_name(folder):
+                staging.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # another process was sooner: its files are replaced as those of any folder are
+            shutil.rmtree(staging, ignore_errors=True)
+            atomic_write({folder / name: write for name, write in writers.items()})
     except BaseException:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
@@ -164,6 +173,7 @@ def check_writable(path: Path) -> None:
 
     Examples
     --------
+    >>> import tempfile
     >>> check_writable(Path(tempfile.mkdtemp()) / "out.txt")
     """
     target = Path(os.path.realpath(path))
@@ -218,8 +228,9 @@ def _is_in_use(staging: Path, process: int) -> bool:
 
 def _make_staging(folder: Path) -> Path:
     """A hidden folder, whose name says whose it is."""
-    staging = Path(tempfile.mkdtemp(prefix=_PREFIX.format(os.getpid()), suffix=".new", dir=folder))
-    _OWN.add(staging.with_suffix(""))
+    staging = folder / f"{_PREFIX.format(os.getpid())}{secrets.token_hex(4)}.new"
+    _OWN.add(staging.with_suffix(""))  # before it is there: other threads sweep what belongs to nobody
+    staging.mkdir(mode=0o700)
     return staging
 
 

@@ -34,6 +34,9 @@ class SiglipConfig(WritableConfig):
         Likewise.
     id2label : mapping of int to str
         The classes of `SiglipForImageClassification`, numbered from 0 on; by default two without names.
+    problem_type : str, optional
+        What a classifier was trained for, as transformers has it: ``"multi_label_classification"`` where
+        several labels may be right.
 
     Raises
     ------
@@ -53,8 +56,12 @@ class SiglipConfig(WritableConfig):
     vision_config: SiglipVisionConfig = field(default_factory=SiglipVisionConfig)
     id2label: Mapping[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"}, hash=False)
 
+    problem_type: str | None = None
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "id2label", _labels(self.id2label))
+        if self.problem_type is not None and not isinstance(self.problem_type, str):
+            raise ConfigError(f"problem_type is {shown(self.problem_type)}; it must be a text, or null")
         for name, kind in self._parts().items():
             part = getattr(self, name)
             if not isinstance(part, kind):
@@ -87,6 +94,7 @@ class SiglipConfig(WritableConfig):
                 "and a tower is read by the class of its own configuration"
             )
         fields: dict[str, Any] = {name: values.get(name) for name in cls._parts()}
+        fields["problem_type"] = values.get("problem_type")
         if values.get("id2label") is not None:
             fields["id2label"] = values["id2label"]
         elif values.get("num_labels") is not None:
@@ -108,7 +116,8 @@ class SiglipConfig(WritableConfig):
         """All fields, and the model type that transformers gives them."""
         sections = {name: getattr(self, name).to_dict() for name in self._parts()}
         labels = {"id2label": dict(self.id2label), "label2id": self.label2id}
-        return {"model_type": self.model_type, **sections, **labels}
+        trained_for = {} if self.problem_type is None else {"problem_type": self.problem_type}
+        return {"model_type": self.model_type, **sections, **labels, **trained_for}
 
 
 def _labels(id2label: Any) -> dict[int, str]:

@@ -75,7 +75,7 @@ class SiglipTokenizer(WithVocabulary):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._files is None:  # it was made from an encoder, which is of functions
             return super().__reduce__()  # type: ignore[return-value]
-        return type(self).from_files, (self._files, self.context_length)
+        return type(self).from_files, (self._own_files(self._files), self.context_length)
 
     def __repr__(self) -> str:
         kind, special = type(self).__name__, self.special_tokens_map
@@ -176,7 +176,11 @@ class SiglipTokenizer(WithVocabulary):
                 "this tokenizer was made of an encoder, and was read from no files that could be written "
                 "again; make it with from_pretrained"
             )
-        return self._files.writers(model_max_length=self.context_length, **settings)
+        return self._own_files(self._files).writers(model_max_length=self.context_length, **settings)
+
+    def _own_files(self, files: TokenizerFiles) -> TokenizerFiles:
+        """The files, with what a program has chosen since."""
+        return files._replace(model_input_names=tuple(self.model_input_names))
 
     def __call__(
         self,

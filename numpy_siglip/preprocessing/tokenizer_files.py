@@ -23,6 +23,7 @@ from ..errors import ConfigError
 from .token_encoders import Encoder, not_installed, read_sentencepiece, read_tokenizer
 
 _GEMMA = ("GemmaTokenizer", "Siglip2Tokenizer")
+_NAFLEX_CLASS, _ANY_CLASS = "Siglip2Tokenizer", "PreTrainedTokenizerFast"
 _OTHERS = ("tokenizer.model", "special_tokens_map.json", "added_tokens.json")
 """Of no use here; they are kept for whoever opens what is saved"""
 _LARGEST = 2**28
@@ -69,7 +70,11 @@ class TokenizerFiles(NamedTuple):
             except FileNotFoundError as cause:
                 if name == vocabulary_file:  # it was there a moment ago
                     raise ConfigError(f"{files.folder / name}: no such file") from cause
-        return cls(files.folder, settings, contents, vocabulary_file, model_input_names(files))
+        names = model_input_names(files)
+        if vocabulary_file == TOKENIZER_FILE and _is_of_naflex(files):
+            # transformers opens it with this class whatever the file says, as long as the model is beside it
+            settings = {**settings, "tokenizer_class": _NAFLEX_CLASS}
+        return cls(files.folder, settings, contents, vocabulary_file, names)
 
     def read_encoder(self) -> Encoder:
         """Make sense of the vocabulary.
@@ -97,10 +102,11 @@ class TokenizerFiles(NamedTuple):
         >>> sorted(TokenizerFiles.read(ModelFiles(model_folder)).writers(model_max_length=16))
         ['spiece.model', 'tokenizer_config.json']
         """
-        written = {**self.settings, **settings, "model_input_names": list(self.model_input_names)}
-        kind = written.get("tokenizer_class") or self._class_of_transformers()
-        if kind is not None:
-            written["tokenizer_class"] = kind
+        kind = self.settings.get("tokenizer_class") or self._class_of_transformers()
+        written = {**({} if kind is None else {"tokenizer_class": kind}), **self.settings, **settings}
+        written["model_input_names"] = list(self.model_input_names)
+        if kind == _ANY_CLASS:  # which knows no special tokens of its own
+            written = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>", **written}
         return {
             **{name: bytes_writer(content) for name, content in self.contents.items()},
             TOKENIZER_SETTINGS_FILE: json_writer(written),
@@ -114,7 +120,7 @@ class TokenizerFiles(NamedTuple):
             kind = json.loads(self.contents[TOKENIZER_FILE])["model"]["type"]
         except (ValueError, LookupError, TypeError, RecursionError):  # which is told when it is read
             return None
-        return {"BPE": "Siglip2Tokenizer", "Unigram": "PreTrainedTokenizerFast"}.get(str(kind))
+        return {"BPE": _NAFLEX_CLASS, "Unigram": _ANY_CLASS}.get(str(kind))
 
 
 def require_tokenizer(files: ModelFiles) -> None:
@@ -187,6 +193,11 @@ def model_input_names(files: ModelFiles) -> tuple[str, ...]:
             f"list that holds {INPUT_IDS}"
         )
     return (INPUT_IDS, ATTENTION_MASK) if ATTENTION_MASK in names else (INPUT_IDS,)
+
+
+def _is_of_naflex(files: ModelFiles) -> bool:
+    config = files.json_file(CONFIG_FILE) or {}
+    return str(config.get("model_type")).startswith("siglip2")
 
 
 def _opens_in_transformers(files: ModelFiles, settings: Mapping[str, Any]) -> bool:

@@ -150,13 +150,17 @@ class WithVocabulary:
             If one is no text.
         """
         if isinstance(tokens, str):
-            return self._number(tokens)
+            return self.convert_tokens_to_ids([tokens])[0]
         if isinstance(tokens, (bytes, Mapping)) or not isinstance(tokens, Iterable):
             raise TextError(f"tokens is {shown(tokens)}; it must be a token or several, each a string")
         listed = list(tokens)
         for token in listed:
             if not isinstance(token, str):
                 raise TextError(f"a token is {shown(token)}; it must be a string")
+            if any("\ud800" <= character <= "\udfff" for character in token):
+                raise TextError(
+                    f"a token is {shown(token)}, which holds half of a surrogate pair; decode it anew"
+                )
         return [self._number(token) for token in listed]
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:

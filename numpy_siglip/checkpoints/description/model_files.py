@@ -74,7 +74,7 @@ class ModelFiles:
     """
 
     def __init__(self, location: Path, name: str = "") -> None:
-        self.location = location
+        self.location = location.absolute()  # what is read later is there wherever the program has gone
         self.name = name
         self._json: dict[str, dict[str, Any] | None] = {}
 
