@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(photos, tmp_
     def denied(*_, **__):
         raise PermissionError(13, "Permission denied", "/some/temporary/name")
 
-    monkeypatch.setattr("tempfile.mkdtemp", denied)
+    monkeypatch.setattr("numpy_siglip.common.atomic_write._make_staging", denied)
     assert run("embed", photos[0], "--model", "./none", "--output", tmp_path / "o.npy") == 2
     assert error_line(capsys) == (
         f"numpy-siglip: error: {tmp_path / 'o.npy'}: cannot be written (Permission denied)"
