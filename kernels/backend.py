@@ -27,6 +27,7 @@ from .inputs.token_embedding import token_embedding, token_embedding_reference
 from .layers.encoder import PackedEncoder, encoder, encoder_reference, prepare_encoder_reference
 from .layers.encoder_layer import encoder_layer, encoder_layer_reference
 from .machine.compilation import require_numba
+from .machine.instruction_level import instruction_level
 from .machine.runtime import Runtime
 from .products.linear import linear, linear_reference, prepare_linear_reference
 from .products.quantized_linear import prepare_quantized_linear_reference
@@ -146,7 +147,8 @@ def numba_backend(threads: int | None = None) -> Backend:
     >>> numba_backend(threads=1).threads
     1
     """
-    require_numba()  # so that its absence is told before any work is done
+    require_numba()  # so that its absence is told before any work is done,
+    instruction_level()  # and whether this processor can run what it is asked to compile for
     runtime = Runtime(threads)
     return Backend(
         name="numba",

@@ -16,6 +16,7 @@ from helpers.repository import copy_of_the_package
 
 from numpy_siglip import SiglipError, SiglipVisionModel
 from numpy_siglip.kernels.machine.compilation import KERNELS
+from numpy_siglip.kernels.machine.instruction_level import instruction_level
 from numpy_siglip.kernels.machine.kept_files import (
     DamagedFileError,
     read_whole,
@@ -132,6 +133,40 @@ print(compute() == compute())
     assert result.stdout.strip() == "True"
     assert result.stderr.count("No space left on device") == 1
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".kernel"]
+
+
+def _on_a_terminal(code: str, environment: dict[str, str]) -> str:
+    """What a process shows whose standard error is a terminal."""
+    ours, its = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=its
+    )
+    os.close(its)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    assert process.wait(PATIENCE) == 0, shown
+    return shown.decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminal can be made here")
+def test_a_line_on_the_terminal_says_what_is_compiled(tmp_path):
+    code = START_OF_OPERATIONS + "compute()"
+    shown = _on_a_terminal(code, {"NUMBA_CACHE_DIR": str(tmp_path)})
+    lines = [line.strip() for line in shown.split("\r")]
+    assert len(lines) > 10
+    for kernel in ("normalize_rows", "activate_elements"):
+        assert any(f"compiling {kernel} for {instruction_level().name}" in line for line in lines), lines
+    assert lines[-1] == ""  # wiped out
+    assert "\n" not in shown
+    assert _on_a_terminal(code, {"NUMBA_CACHE_DIR": str(tmp_path)}) == ""
 
 
 # --------------------------------------------------------------------- files of compiled code are run

@@ -14,6 +14,8 @@ from helpers.embedding_process import PATIENCE
 from helpers.toy_models import TOY, transformers_vision_model
 
 from numpy_siglip import SiglipVisionModel
+from numpy_siglip.kernels.machine.instruction_level import LEVELS
+from numpy_siglip.kernels.machine.processor import architecture, features_of_the_processor
 
 # Heads of 72, an MLP of 4304: the awkward sizes of So400m, on a small grid.
 AWKWARD = {
@@ -142,27 +144,30 @@ def _in_a_process(*folders, **environment: str) -> tuple[str, int, int]:
     return digest, int(read), int(compiled)
 
 
-NATIVE: dict[str, str] = {}
-AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
-PLAIN = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"}
+ZEN_3 = {"NUMBA_CPU_NAME": "znver3", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="x86-64 processors are named here")
-def test_processors_processes_and_the_cache_give_the_same_bits(
-    toy_folder, naflex_folder, pair_folder, tmp_path
-):
-    """AVX-512 (where there is), AVX2 and x86-64 without FMA; compiled here, and read from disk."""
+def _levels() -> dict[str, dict[str, str]]:
+    """The levels that this processor can run, its own without a word, and a processor by its name."""
+    possible = [level for level in LEVELS[architecture()] if level.features <= features_of_the_processor()]
+    levels = {level.name: {"NUMPY_SIGLIP_LEVEL": level.name} for level in possible}
+    levels[possible[-1].name] = {}
+    return {**levels, **({"znver3": ZEN_3} if "x86-64-v3" in levels else {})}
+
+
+def test_levels_processes_and_the_cache_give_the_same_bits(toy_folder, naflex_folder, pair_folder, tmp_path):
+    """With AVX-512, with and without VNNI, AVX2, SSE2 without FMA; compiled here, and read from disk."""
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     folders = (toy_folder, naflex_folder, pair_folder)
-    processors = {"native": NATIVE, "avx2": AVX2, "plain": PLAIN}
-    with ThreadPoolExecutor() as pool:  # compiling takes one core
-        results = pool.map(
-            lambda processor: _in_a_process(*folders, **cache, **processor), processors.values()
-        )
+    levels = _levels()
+    if len(levels) > 4:  # of those between, nothing is emitted in another way
+        levels.pop("x86-64-v2", None)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiling takes one core
+        results = pool.map(lambda level: _in_a_process(*folders, **cache, **level), levels.values())
     digests = {}
-    for name, (digest, read, compiled) in zip(processors, results, strict=True):
+    for name, (digest, read, compiled) in zip(levels, results, strict=True):
         digests[name] = digest
-        assert read == 0
+        assert read == 0, name
         assert compiled > 5
     digests["cached"], read, compiled = _in_a_process(*folders, **cache)
     assert compiled == 0
@@ -171,13 +176,13 @@ def test_processors_processes_and_the_cache_give_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "darwin", reason="x86-64 processors are named here")
-def test_processors_give_the_same_bits_at_awkward_sizes(awkward_folder, naflex_folder, pair_folder, tmp_path):
+def test_levels_give_the_same_bits_at_awkward_sizes(awkward_folder, naflex_folder, pair_folder, tmp_path):
     folders = (awkward_folder, naflex_folder, pair_folder)
-    digests = [
-        _in_a_process(*folders, NUMBA_CACHE_DIR=str(tmp_path), **processor)[0] for processor in (NATIVE, AVX2)
-    ]
-    assert len(set(digests)) == 1
+    digests = {
+        name: _in_a_process(*folders, NUMBA_CACHE_DIR=str(tmp_path), **level)[0]
+        for name, level in _levels().items()
+    }
+    assert len(set(digests.values())) == 1, digests
 
 
 def test_the_digest_of_the_same_bits_would_tell_a_difference(toy_folder):

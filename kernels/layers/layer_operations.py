@@ -30,7 +30,7 @@ from ..products.matrix_product import Plan, multiply, pack_panels
 from ..rows.layer_norm import normalize_row, normalize_rows
 from ..rows.quantization import quantize, quantize_row
 from ..tiles.integer_packing import PackedIntegers
-from ..tiles.integer_tile import ZERO_POINT
+from ..tiles.integer_tile import zero_point
 from ..tiles.packing import PackedLinear, row_offset
 
 
@@ -73,7 +73,7 @@ def _normalize_and_quantize(
     """Normalise some rows a task, each into the thread's scratch, from where it is quantised."""
     width = weight.size
     rows = x.size // width
-    zero_point = np.int64(ZERO_POINT)
+    shift = zero_point()
     normed = thread * (width + LANES - 1 & -LANES)
     tasks = (rows + tuning.ROWS_OF_QUANTIZING_TASK - 1) // tuning.ROWS_OF_QUANTIZING_TASK
     while True:
@@ -85,7 +85,7 @@ def _normalize_and_quantize(
         ):
             normalize_row(x, weight, bias, eps, row * width, width, scratch, normed, np.int64(1))
             offset, panel_rows = row_offset(row, plan.row_size, plan.tile_rows), plan.tile_rows
-            row_scales[row] = quantize_row(scratch, normed, width, zero_point, operand, offset, panel_rows)
+            row_scales[row] = quantize_row(scratch, normed, width, shift, operand, offset, panel_rows)
         finish_task(counters, 0)
     wait_for_tasks(counters, 0, tasks)
 
@@ -129,8 +129,7 @@ def _quantize(
     counters: np.ndarray,
     thread: int,
 ) -> np.ndarray:
-    zero_point = np.int64(ZERO_POINT)
-    quantize(x[: rows * width], width, zero_point, operand, plan.row_size, plan.tile_rows, row_scales,
+    quantize(x[: rows * width], width, zero_point(), operand, plan.row_size, plan.tile_rows, row_scales,
              counters, thread)  # fmt: skip
     return operand
 

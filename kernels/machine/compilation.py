@@ -1,4 +1,4 @@
-"""Functions that Numba compiles when they are first called, and what keeps their code on disk.
+"""Functions that Numba compiles when they are first called.
 
 Five decorators stand above the compiled half of an operation:
 
@@ -14,31 +14,24 @@ Five decorators stand above the compiled half of an operation:
 All can be imported and decorated without Numba, which is loaded by the first call of a kernel.
 With ``NUMBA_DISABLE_JIT=1`` the Python bodies run as they stand.
 
-Compiled code goes where Numba keeps its own: ``NUMBA_CACHE_DIR``, or ``__pycache__`` beside the
-source, or the user's cache folder. Two things differ from ``njit(cache=True)``. A kernel is made
-of parts in other files, so the name under which its code is kept includes a digest of every source file
-of this package, and no change of a part can leave stale code behind. And each signature has a file of its
-own, so that processes that fill an empty cache at the same time cannot mix up their entries. Where no
-folder can be written, kernels are compiled again in each process, and one line in the log says so.
+How Numba is made to compile is told in `compiler`, and where the code is kept in `kernel_cache`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import hashlib
 import importlib
 import logging
 import os
-import pickle
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .forks import wait_before_forks
-from .kept_files import read_whole, why_not_to_trust, write_whole
-from .processor import matrix_unit_is_granted
+from .kept_files import SOURCES
 
 _LOG = logging.getLogger("numpy_siglip")
 _LOCK = threading.RLock()
@@ -53,9 +46,6 @@ wait_before_forks(_lock_of_numba)  # before ours, as whoever compiles takes them
 wait_before_forks(lambda: _LOCK)
 KERNELS: list[Kernel] = []
 """Every kernel of this package that has been imported, from whatever subfolder."""
-
-SOURCES = next(folder for folder in Path(__file__).parents if folder.name == "kernels")
-"""The folder of all operations, however deep in it this file lies."""
 
 
 def jit_is_disabled() -> bool:
@@ -84,13 +74,43 @@ def require_numba() -> None:
     importlib.import_module("numba")
 
 
-def _options(inline: bool) -> dict[str, Any]:
+_COMPILE_ONLY: list[bool] = []
+
+
+@contextlib.contextmanager
+def compiling_only() -> Iterator[None]:
+    """Let calls of kernels compile them, and do nothing else. What they would have written holds anything.
+
+    Examples
+    --------
+    >>> @kernel
+    ... def half(x):
+    ...     return x / 2
+    >>> with compiling_only():
+    ...     half(3.0)
+    1
+    >>> half(3.0)
+    1.5
+    """
+    _COMPILE_ONLY.append(True)
+    try:
+        yield
+    finally:
+        _COMPILE_ONLY.pop()
+
+
+def _options(inline: bool, is_part: bool) -> dict[str, Any]:
     """How Numba is to compile.
 
     Nothing is allocated in compiled code, so arrays need not be counted, which several threads would do in
     the same cache line for every call of a part.
     """
-    return {"nogil": True, "error_model": "numpy", "_nrt": False, "forceinline": inline}
+    options = {"nogil": True, "error_model": "numpy", "_nrt": False, "forceinline": inline}
+    try:
+        compiler = importlib.import_module(f"{__package__}.compiler")
+    except (ImportError, AttributeError):  # Numba changed its inside, which we build on
+        return options
+    return {**options, "pipeline_class": compiler.PartCompiler if is_part else compiler.KernelCompiler}
 
 
 class Part:
@@ -101,28 +121,33 @@ class Part:
         self._function = function
         self._inline = inline
         self._dispatcher: Any = None
+        self._contained: Any = None
 
     @property
     def dispatcher(self) -> Any:
-        """Numba's dispatcher, or the function itself where compilation is disabled."""
+        """Numba's dispatcher for calls from Python, or the function itself where compilation is disabled."""
         if self._dispatcher is None:
             with _LOCK:
                 if self._dispatcher is None:
-                    self._dispatcher = self._function if jit_is_disabled() else self._compile()
+                    self._dispatcher = self._function if jit_is_disabled() else self._compile(is_part=False)
         return self._dispatcher
 
     @property
     def _numba_type_(self) -> Any:  # Numba asks for this when compiled code names the function
-        return self.dispatcher._numba_type_
+        if self._contained is None:
+            with _LOCK:
+                if self._contained is None:
+                    self._contained = self._compile(is_part=True)
+        return self._contained._numba_type_
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the compiled code."""
         return self.dispatcher(*arguments)
 
-    def _compile(self) -> Any:
+    def _compile(self, is_part: bool) -> Any:
         import numba
 
-        return numba.njit(**_options(self._inline))(self._function)
+        return numba.njit(**_options(self._inline and is_part, is_part))(self._function)
 
 
 class Kernel(Part):
@@ -133,11 +158,19 @@ class Kernel(Part):
         if SOURCES in Path(function.__code__.co_filename).parents:
             KERNELS.append(self)
 
-    def _compile(self) -> Any:
-        dispatcher = super()._compile()
-        cache = _open_cache(self._function)
-        if cache is not None:
-            dispatcher._cache = cache
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the compiled code, or only compile it."""
+        if not _COMPILE_ONLY:
+            return self.dispatcher(*arguments)
+        self.dispatcher.compile(tuple(map(self.dispatcher.typeof_pyval, arguments)))
+        return 1
+
+    def _compile(self, is_part: bool) -> Any:
+        dispatcher = super()._compile(is_part)
+        if not is_part:
+            cache = _open_cache(self._function)
+            if cache is not None:
+                dispatcher._cache = cache
         return dispatcher
 
     def cache_statistics(self) -> tuple[int, int]:
@@ -153,6 +186,15 @@ class Kernel(Part):
             return None
         folder: str | None = self._dispatcher._cache.cache_path
         return folder
+
+
+def _open_cache(function: Callable[..., Any]) -> Any:
+    """The code of one kernel on disk, or None where this version of Numba keeps it in another way."""
+    try:
+        return importlib.import_module(f"{__package__}.kernel_cache").KernelCache(function)
+    except (ImportError, AttributeError, TypeError) as change:
+        _LOG.warning("compiled kernels are not kept on disk, since Numba has changed: %s", change)
+        return None
 
 
 class Instruction:
@@ -197,7 +239,7 @@ class Dispatch:
             def choose(*kinds: Any) -> Callable[..., Any]:
                 return self._function(*[None if kind is types.none else kind for kind in kinds])._function
 
-            overload(self._function, jit_options=_options(inline=False), strict=False)(choose)
+            overload(self._function, jit_options=_options(inline=False, is_part=True), strict=False)(choose)
             context = cpu_target.typing_context
             context.refresh()
             self._type = context.resolve_value_type(self._function)
@@ -296,123 +338,3 @@ def instruction(function: Callable[..., Any]) -> Instruction:
     [10.0, 10.0, 10.0]
     """
     return Instruction(function)
-
-
-@functools.cache
-def source_digest() -> str:
-    """Digest of every source file of this package, in subfolders too; part of the name of compiled code.
-
-    Examples
-    --------
-    >>> len(source_digest())
-    16
-    """
-    digest = hashlib.sha256()
-    for file in sorted(SOURCES.rglob("*.py")):
-        digest.update(str(file.relative_to(SOURCES)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-_WARNED: set[str] = set()
-
-
-def _warn_that_nothing_is_kept(reason: str, folder: Path | None = None) -> None:
-    """Say each reason once, with the first folder: kernels of each source folder have one of their own."""
-    if reason not in _WARNED:
-        _WARNED.add(reason)
-        _LOG.warning(
-            "compiled kernels cannot be kept on disk (%s), so every process compiles them again; "
-            "set NUMBA_CACHE_DIR to a folder that can be written",
-            reason if folder is None else f"{folder}: {reason}",
-        )
-
-
-def _open_cache(function: Callable[..., Any]) -> Any:
-    """The cache of one kernel, or None where there is no place for it."""
-    try:
-        return _cache_class()(function)
-    except RuntimeError:  # Numba's "no locator available"
-        _warn_that_nothing_is_kept("no folder for them can be written")
-    except (ImportError, AttributeError, TypeError):  # Numba changed its inside, which we build on
-        _warn_that_nothing_is_kept("this version of Numba keeps its cache in another way")
-    return None
-
-
-@functools.cache
-def _cache_class() -> Any:
-    import llvmlite.binding
-    import numba
-    from numba.core.caching import FunctionCache
-    from numba.core.runtime._nrt_python import c_helpers as runtime_functions
-    from numba.core.serialize import dumps
-
-    class KernelFiles:
-        """Files of compiled code, one for each signature and processor."""
-
-        def __init__(self, folder: str, name: str) -> None:
-            self._folder = Path(folder)
-            self._name = name
-
-        def _file(self, key: Any) -> Path:
-            # The last is no feature of the processor: the system may refuse what the processor has.
-            versions = (numba.__version__, llvmlite.__version__, matrix_unit_is_granted())
-            signature = hashlib.sha256(repr((key, versions)).encode()).hexdigest()[:16]
-            return self._folder / f"{self._name}.{source_digest()}.{signature}.kernel"
-
-        def load(self, key: Any) -> Any:
-            """Read compiled code, or None if there is none that is whole and to be trusted."""
-            file = self._file(key)
-            try:
-                for path in (self._folder, file):
-                    reason = why_not_to_trust(path, SOURCES)
-                    if reason:
-                        _warn_that_nothing_is_kept(reason, self._folder)
-                        return None
-                return pickle.loads(read_whole(file))
-            except OSError:
-                return None
-            except Exception as damage:  # whatever a damaged pickle raises, it is compiled anew
-                _LOG.info("%s: compiled anew, since the file is damaged (%s)", file, damage)
-                return None
-
-        def save(self, key: Any, data: Any) -> None:
-            """Write compiled code, and remove that of other versions of the source."""
-            file = self._file(key)
-            temporary = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
-            try:
-                if self._folder.exists() and why_not_to_trust(self._folder, SOURCES):
-                    return
-                write_whole(file, dumps(data), temporary)
-                for old in self._folder.glob(f"{self._name}.*.kernel"):
-                    if f".{source_digest()}." not in old.name:
-                        old.unlink(missing_ok=True)
-            except OSError as cause:
-                temporary.unlink(missing_ok=True)
-                _warn_that_nothing_is_kept(str(cause.strerror), self._folder)
-
-        def flush(self) -> None:
-            """Forget nothing: entries are replaced one by one."""
-
-    class KernelCache(FunctionCache):
-        """Numba's cache of one function, with files of our own."""
-
-        def __init__(self, function: Callable[..., Any]) -> None:
-            super().__init__(function)
-            self._name = function.__name__
-            self._cache_file = KernelFiles(self._cache_path, self._impl.filename_base)
-
-        def load_overload(self, signature: Any, target: Any) -> Any:
-            """Read compiled code, having loaded only what it calls: the C functions of Numba's runtime.
-
-            Numba itself first loads everything that compiling takes: a third of the time from the start of a
-            process to its first result, and 45 MB.
-            """
-            for name, address in runtime_functions.items():
-                llvmlite.binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
-            try:
-                return self._load_overload(signature, target)
-            except Exception as damage:  # what was read is whole, and not what Numba keeps
-                _LOG.info("%s: compiled anew, since its file holds something else (%s)", self._name, damage)
-                return None
-
-    return KernelCache

@@ -8,10 +8,14 @@ against somebody who means it: who can write the file can write its digest.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
 from pathlib import Path
+
+SOURCES = next(folder for folder in Path(__file__).parents if folder.name == "kernels")
+"""The folder of all operations, however deep in it this file lies."""
 
 _MARK = b"numpy-siglip kernel 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -76,7 +80,22 @@ def read_whole(file: Path) -> bytes:
     return content[begin:]
 
 
-def why_not_to_trust(path: Path, source: Path) -> str:
+@functools.cache
+def source_digest() -> str:
+    """Digest of every source file of this package, in subfolders too; part of the name of compiled code.
+
+    Examples
+    --------
+    >>> len(source_digest())
+    16
+    """
+    digest = hashlib.sha256()
+    for file in sorted(SOURCES.rglob("*.py")):
+        digest.update(str(file.relative_to(SOURCES)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def why_not_to_trust(path: Path, source: Path = SOURCES) -> str:
     """Why a file or folder is not to be used, or nothing if it is.
 
     Parameters

@@ -1,10 +1,12 @@
-"""What the processor can do: its features as the compiler sees them, and its matrix unit, if it has one.
+"""What the processor can do, in LLVM's words, and whether this process may use its matrix unit.
 
 The registers of a matrix unit (AMX, on some x86-64 processors) are large, so Linux gives them only to a
 process that asks. The permission holds for all threads and for forked children; a new program has to ask
-again.
+again. LLVM knows what an x86-64 processor has; of a 64-bit Arm it often knows the name of the model alone, so
+there the system is asked.
 
-Linux, Documentation/arch/x86/xstate.rst; Intel, Software Developer's Manual, volume 1, chapter 18.
+Linux, Documentation/arch/x86/xstate.rst and arch/arm64/elf_hwcaps.rst; Intel, Software Developer's Manual,
+volume 1, chapter 18; Apple, "Determining Instruction Set Characteristics".
 """
 
 from __future__ import annotations
@@ -14,26 +16,68 @@ import functools
 import platform
 import sys
 
+MATRIX_UNIT = frozenset({"amx-tile", "amx-int8"})
+"""Features that need a permission."""
+
 _ARCH_PRCTL = 158
 _REQUEST_PERMISSION = 0x1023
 _TILE_DATA = 18
 
+_CAPABILITIES, _DOT_PRODUCT = 16, 1 << 20
+"""The word AT_HWCAP of Linux's auxiliary vector, and its bit HWCAP_ASIMDDP on 64-bit Arm."""
+
 
 @functools.cache
-def processor_features() -> frozenset[str]:
-    """What the processor that Numba compiles for can do, in LLVM's words, and the name of its architecture.
+def architecture() -> str:
+    """The architecture that this process runs on, as the first word of LLVM's triples.
 
     Examples
     --------
-    >>> architectures = {"x86_64", "aarch64", "arm64"}
-    >>> len(architectures & processor_features())
+    >>> architecture() in ("x86_64", "aarch64")
+    True
+    """
+    import llvmlite.binding
+
+    name: str = llvmlite.binding.get_process_triple().partition("-")[0]
+    return "aarch64" if name == "arm64" else name
+
+
+@functools.cache
+def features_of_the_processor() -> frozenset[str]:
+    """What the processor has and the system lets this process use.
+
+    Examples
+    --------
+    >>> len(features_of_the_processor() & {"sse2", "neon"})
     1
     """
-    from numba.core.registry import cpu_target
+    import llvmlite.binding
 
-    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
-    enabled = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
-    return frozenset(enabled | {triple.partition("-")[0]})
+    try:
+        found = {name for name, has in llvmlite.binding.get_host_cpu_features().items() if has}
+    except RuntimeError:  # LLVM does not know how to ask this system
+        found = set()
+    if architecture() == "aarch64":
+        found |= {"neon"} | _features_of_arm()
+    return frozenset(found if matrix_unit_is_granted() else found - MATRIX_UNIT)
+
+
+def _features_of_arm() -> set[str]:
+    """What LLVM's names of processors do not show."""
+    try:
+        library = ctypes.CDLL(None)
+        if sys.platform == "darwin":
+            value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+            key = b"hw.optional.arm.FEAT_DotProd"
+            answer = library.sysctlbyname(key, ctypes.byref(value), ctypes.byref(size), None, 0)
+            has_dot_product = answer == 0 and value.value != 0
+        else:
+            ask = library.getauxval
+            ask.argtypes, ask.restype = [ctypes.c_ulong], ctypes.c_ulong
+            has_dot_product = ask(_CAPABILITIES) & _DOT_PRODUCT != 0
+    except (OSError, TypeError, AttributeError):  # a system without these functions
+        return set()
+    return {"dotprod"} if has_dot_product else set()
 
 
 @functools.cache

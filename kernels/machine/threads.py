@@ -127,6 +127,16 @@ def _wait_for_bell(bell: np.ndarray, heard: int, spins: int) -> bool:
     return False
 
 
+def compile_waiting() -> None:
+    """Compile what idle helpers run.
+
+    Examples
+    --------
+    >>> compile_waiting()
+    """
+    _wait_for_bell(np.zeros(1, np.int64), 0, 0)
+
+
 def available_threads() -> int:
     """Threads to use by default: the processors this process may use.
 

@@ -65,9 +65,14 @@ def shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
     return builder.shuffle_vector(a, b, mask)
 
 
-def address_of(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """Address of an element of a flat float32 array."""
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+def address_of(
+    context: Any, builder: Any, kind: Any, array: Any, index: Any, element: ir.Type | None = None
+) -> Any:
+    """Address of an element of a flat array, by default of those that it is of."""
+    address = context.make_array(kind)(context, builder, array).data
+    if element is not None:
+        address = builder.bitcast(address, element.as_pointer())
+    return builder.gep(address, [index])
 
 
 def emit_load(builder: Any, address: Any) -> Any:

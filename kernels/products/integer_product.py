@@ -17,7 +17,7 @@ from ..machine.compilation import routine
 from ..machine.threads import finish_task, next_task, share_begin, wait_for_tasks
 from ..machine.vector import LANES
 from ..tiles.integer_packing import PackedIntegers, words_of
-from ..tiles.integer_tile import multiply_integer_tile
+from ..tiles.integer_tile import multiply_integer_tile, neighbours_of_word
 from ..tiles.matrix_tile import MATRIX, integer_tile_of_this_machine
 from .integer_epilogue import finish_rows
 from .matrix_product import Plan, plan_product
@@ -30,8 +30,8 @@ def plan_integer_product(rows: int, in_features: int, out_features: int, threads
     Examples
     --------
     >>> plan = plan_integer_product(196, 3072, 768, threads=2)
-    >>> plan.row_size, plan.depth
-    (768, 768)
+    >>> plan.row_size == words_of(3072)
+    True
     """
     tile = integer_tile_of_this_machine()
     return plan_product(rows, words_of(in_features), out_features, tile, threads)
@@ -60,6 +60,7 @@ def multiply_integers(
         return
     words = plan.row_size
     panels = weights.panels
+    elements = panels.size * 4 // neighbours_of_word()
     tile_size = plan.tile_rows * plan.columns
     tiles = thread * plan.tiles_size
     residual_rows = residual.size // weights.out_features
@@ -89,7 +90,7 @@ def multiply_integers(
                     rows_of_words, first * plan.row_size + k * plan.tile_rows,
                     panels, here, steps,
                     scratch, tile, plan.columns, LANES, k,
-                    panels, max(0, min(ahead, panels.size - 2 * steps * LANES)),
+                    panels, max(0, min(ahead, elements - 2 * steps * LANES)),
                 )  # fmt: skip
                 ahead += 2 * steps * LANES
                 if k + plan.depth >= words:

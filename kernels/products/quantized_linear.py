@@ -38,7 +38,7 @@ from ..machine.threads import counters_of_a_kernel
 from ..rows.activations import activation_code, activation_flops, activation_reference
 from ..rows.quantization import quantize, quantize_rows_cost, quantize_rows_reference
 from ..tiles.integer_packing import PackedIntegers
-from ..tiles.integer_tile import ZERO_POINT
+from ..tiles.integer_tile import zero_point
 from .affine import prepare_affine
 from .integer_product import multiply_integers, plan_integer_product
 from .matrix_product import Plan
@@ -210,9 +210,9 @@ def _quantize_and_multiply(
     thread: int,
 ) -> int:
     """One kernel after the other."""
-    taken, zero_point = counters_of_a_kernel(counters[0]), np.int64(ZERO_POINT)
+    taken = counters_of_a_kernel(counters[0])
     quantize(
-        x, weights.in_features, zero_point, packed, plan.row_size, plan.tile_rows, scales, counters, thread
+        x, weights.in_features, zero_point(), packed, plan.row_size, plan.tile_rows, scales, counters, thread
     )
     counters = counters[taken:]
     multiply_integers(

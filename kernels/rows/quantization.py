@@ -34,7 +34,7 @@ from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
 from ..machine.vector import LANES, absolute, fill, fma, load, load_part, max_lanes, select, sum_lanes
 from ..tiles.integer_packing import words_of
-from ..tiles.integer_tile import WORD, store_bytes
+from ..tiles.integer_tile import PAIRS, neighbours_of_word, store_integers, word_of_this_machine
 from ..tiles.packing import row_offset
 from ..tiles.tile import BLOCK
 
@@ -107,8 +107,9 @@ def quantize_rows(runtime: Runtime, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
     scales = np.empty(x.shape[:-1], np.float32)
     if rows:
         runtime.run(quantize, flat(x), width, 0, words, row_size, 1, scales.reshape(-1))
-    q = words.view(np.int8).reshape(*x.shape[:-1], row_size * WORD)
-    return np.ascontiguousarray(q[..., :width]), scales
+    integers = words.view(np.int16 if word_of_this_machine() == PAIRS else np.int8)
+    q = integers.reshape(*x.shape[:-1], -1)[..., :width]
+    return np.ascontiguousarray(q, np.int8), scales
 
 
 @kernel
@@ -125,8 +126,8 @@ def quantize(
 ) -> None:
     """Quantise some rows a task.
 
-    The zero point is added to every integer: 0 for signed bytes, 128 for unsigned ones. The result is plain
-    or packed, as ``row_size`` and ``panel_rows`` say; see `packing.row_offset`, and `integer_tile` for words.
+    The zero point is added to every integer. The result is plain or packed, as ``row_size`` and
+    ``panel_rows`` say; see `packing.row_offset`, and `integer_tile` for words.
     """
     rows = x.size // width
     tasks = (rows + tuning.ROWS_OF_TASK - 1) // tuning.ROWS_OF_TASK
@@ -177,15 +178,15 @@ def quantize_row(
     # A product and a sum, not one multiply-add: the product is rounded as everybody else would round it.
     shift = fill(_TO_WHOLE + np.float32(zero_point))
     for k in range(0, whole, LANES):
-        store_bytes(words, offset + byte_offset(k, panel_rows), load(x, start + k) * inverse + shift)
+        store_integers(words, offset + word_offset(k, panel_rows), load(x, start + k) * inverse + shift)
     if rest:
         last = load_part(x, start + whole, rest) * inverse + shift
-        store_bytes(words, offset + byte_offset(whole, panel_rows), last)
+        store_integers(words, offset + word_offset(whole, panel_rows), last)
     return scale
 
 
 @part
-def byte_offset(k: int, panel_rows: int) -> int:
-    """How many words behind the first one of its row byte ``k`` lies, a multiple of 16."""
-    word = k // WORD
+def word_offset(k: int, panel_rows: int) -> int:
+    """How many words behind the first one of its row number ``k`` lies, a multiple of 16."""
+    word = k // neighbours_of_word()
     return word // BLOCK * BLOCK * panel_rows + word % BLOCK

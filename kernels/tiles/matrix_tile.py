@@ -20,7 +20,7 @@ import functools
 import numpy as np
 
 from ..machine.compilation import instruction, jit_is_disabled
-from ..machine.processor import matrix_unit_is_granted, processor_features
+from ..machine.instruction_level import instruction_features
 from .tile import BLOCK, Tile, tile_of_this_machine
 
 MATRIX = Tile(32, 2)
@@ -37,7 +37,7 @@ def uses_matrix_unit() -> bool:
     >>> uses_matrix_unit() in (True, False)
     True
     """
-    return not jit_is_disabled() and "amx-int8" in processor_features() and matrix_unit_is_granted()
+    return not jit_is_disabled() and "amx-int8" in instruction_features()
 
 
 def integer_tile_of_this_machine() -> Tile:

@@ -36,7 +36,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..machine.compilation import instruction, jit_is_disabled
-from ..machine.processor import processor_features
+from ..machine.instruction_level import instruction_features
 from ..machine.vector import LANES
 
 BLOCK = LANES
@@ -75,7 +75,7 @@ def tile_of_this_machine() -> Tile:
     """
     if jit_is_disabled():
         return AVX512
-    features = processor_features()
+    features = instruction_features()
     if "avx512f" in features:
         return AVX512
     if {"avx2", "fma"} <= features:

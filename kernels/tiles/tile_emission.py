@@ -9,7 +9,7 @@ pair is multiplied into an accumulator. The accumulators are variables of LLVM t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from ..machine.vector import LANES
 from ..machine.vector_emission import (
     BIT,
+    FLOAT,
     FLOATS,
     INDEX,
     address_of,
@@ -30,20 +31,38 @@ from ..machine.vector_emission import (
 from .tile import BLOCK, Tile, tile_of_this_machine
 
 
-def define_tile(shape: Callable[[], Tile], multiply_add: Callable[..., Any]) -> Any:
+class Elements(NamedTuple):
+    """What stands for a number in the right operand."""
+
+    kind: ir.Type
+    load: Callable[..., Any]
+    """``load(builder, address)`` gives 16 neighbours as a vector"""
+    lines: int
+    """Cache lines that are fetched at each step"""
+
+
+NUMBERS = Elements(FLOAT, emit_load, lines=2)
+
+
+def define_tile(
+    shape: Callable[[], Tile],
+    multiply_add: Callable[..., Any],
+    elements: Callable[[], Elements] = lambda: NUMBERS,
+) -> Any:
     """An instruction that chooses the smallest tile that covers the rows and vectors asked for.
 
     ``shape`` gives the largest, when code is emitted; ``multiply_add(builder, a, b, total)`` is what happens
-    to vectors. See `tile.multiply_tile`.
+    to vectors, and ``elements`` is what the right operand holds. See `tile.multiply_tile`.
     """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         full = shape()
         values = dict(zip(_TILE_OPERANDS, arguments, strict=True))
         kinds = dict(zip(_TILE_OPERANDS, signature.args, strict=True))
+        right = elements()
         addresses = {
-            name: address_of(context, builder, kinds[name], values[name], values[f"{name}_index"])
-            for name in ("a", "b", "out", "ahead")
+            name: address_of(context, builder, kinds[name], values[name], values[f"{name}_index"], kind)
+            for name, kind in {"a": FLOAT, "b": right.kind, "out": FLOAT, "ahead": right.kind}.items()
         }
         numbers = {name: values[name] for name in ("steps", "row_stride", "vector_stride", "resume")}
         finish = builder.append_basic_block("tile_done")
@@ -55,9 +74,8 @@ def define_tile(shape: Callable[[], Tile], multiply_add: Callable[..., Any]) -> 
                     if height == full.rows:
                         fits = ir.Constant(BIT, 1)  # the tallest takes whatever is left
                     with builder.if_then(fits):
-                        _emit_tile(
-                            builder, Tile(height, count), full.rows, multiply_add, **addresses, **numbers
-                        )
+                        tile = Tile(height, count)
+                        _emit_tile(builder, tile, full.rows, multiply_add, right, **addresses, **numbers)
                         builder.branch(finish)
                         builder.position_at_end(builder.append_basic_block("unreached"))
         builder.branch(finish)
@@ -102,6 +120,7 @@ def _emit_tile(
     tile: Tile,
     panel_rows: int,
     multiply_add: Callable[..., Any],
+    right: Elements,
     a: Any,
     b: Any,
     out: Any,
@@ -158,7 +177,7 @@ def _emit_tile(
     b_here = builder.gep(b, [builder.mul(step, number(4 * tile.vectors * LANES))])
     for k in range(4):
         row_of_b = [
-            emit_load(builder, builder.gep(b_here, [number((k * tile.vectors + v) * LANES)]))
+            right.load(builder, builder.gep(b_here, [number((k * tile.vectors + v) * LANES)]))
             for v in range(tile.vectors)
         ]
         for r in range(tile.rows):
@@ -166,8 +185,9 @@ def _emit_tile(
             for v in range(tile.vectors):
                 entry = r * tile.vectors + v
                 sums[entry] = multiply_add(builder, spread, row_of_b[v], sums[entry])
-        if k % 2:  # one line of what comes next, while the arithmetic goes on
-            line = builder.add(builder.shl(step, number(5)), number(k // 2 * LANES))
+        if (k + 1) * right.lines % 4 == 0:  # a line of what comes next, while the arithmetic goes on
+            distance = number(((k + 1) * right.lines // 4 - 1) * 2 * LANES // right.lines)
+            line = builder.add(builder.mul(step, number(2 * LANES)), distance)
             emit_prefetch(builder, builder.gep(ahead, [line]))
     following = builder.add(step, number(1))
     step.add_incoming(number(0), start)

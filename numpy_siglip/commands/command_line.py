@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.filterwarnings("ignore", message=r"Image size \(.*decompression bomb")
             warnings.showwarning = _show_warning
             settle_model(options)
+            _keep_quiet(getattr(options, "quiet", False))
             status: int = options.run(options)
     except SiglipError as error:
         write_line(f"numpy-siglip: error: {error}")
@@ -67,6 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_line("numpy-siglip: interrupted")
         return interrupted_status(interruption)
     return status
+
+
+def _keep_quiet(quiet: bool) -> None:
+    """Let no line tell that kernels are being compiled, if none is wanted."""
+    if quiet:
+        from ..kernels.machine.compile_notice import NOTICE
+
+        NOTICE.is_wanted = False
 
 
 @contextmanager

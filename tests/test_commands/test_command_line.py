@@ -151,6 +151,23 @@ def test_warmup_says_what_was_done_and_where(warm_cache):
     assert _warmup(cache).startswith(f"0 kernels compiled and {compiled} read in ")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--level", "x86-64-v3"], "name a folder by --output"),
+        (["--level", "x86-64-v9", "--output", "pack"], "there is no level 'x86-64-v9'"),
+        (["--output", "file/pack"], "file/pack: Not a directory"),
+    ],
+)
+def test_a_pack_that_cannot_be_made(options, message, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    command = [sys.executable, "-m", "numpy_siglip", "warmup", *options]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_after_a_warmup_nothing_is_compiled(warm_cache, toy_folder, photos, tmp_path):
     cache, _ = warm_cache
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}

@@ -26,7 +26,7 @@ from numpy_siglip.kernels.products.quantized_linear import (
 )
 from numpy_siglip.kernels.rows.quantization import quantize_rows, quantize_rows_reference
 from numpy_siglip.kernels.tiles.integer_packing import pack_integers
-from numpy_siglip.kernels.tiles.integer_tile import LARGEST_DEPTH
+from numpy_siglip.kernels.tiles.integer_tile import LARGEST_DEPTH, PAIRS, word_of_this_machine
 from numpy_siglip.kernels.tiles.matrix_tile import integer_tile_of_this_machine
 
 _TILE = integer_tile_of_this_machine()
@@ -47,9 +47,11 @@ def _sums(runtime: Runtime, q: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The compiled product of integers alone: scales are 1, so that float32 rounds the sums once."""
     (rows, depth), width = q.shape, len(weight)
     plan = plan_integer_product(rows, depth, width, runtime.threads)
-    padded = np.zeros((plan.row_panels * plan.tile_rows, 4 * plan.row_size), np.uint8)
-    padded[:rows, :depth] = (q.astype(np.int16) + 128).astype(np.uint8)
-    blocks = padded.reshape(plan.row_panels, plan.tile_rows, plan.row_size // 16, 64)
+    word = word_of_this_machine()
+    element = np.int16 if word == PAIRS else np.uint8
+    padded = np.zeros((plan.row_panels * plan.tile_rows, word.neighbours * plan.row_size), element)
+    padded[:rows, :depth] = (q.astype(np.int16) + word.zero_point).astype(element)
+    blocks = padded.reshape(plan.row_panels, plan.tile_rows, plan.row_size // 16, -1)
     packed = np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).view(np.float32).reshape(-1)
     out = np.empty(rows * width, np.float32)
     scratch = np.empty(runtime.threads * plan.tiles_size, np.float32)
@@ -172,18 +174,19 @@ SCRIPT = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-import numpy_siglip.kernels.machine.processor as processor
+from numpy_siglip.kernels.machine.instruction_level import instruction_features
 from numpy_siglip.kernels.tiles.integer_packing import pack_integers
 from numpy_siglip.kernels.products.quantized_linear import QuantizedWeights, quantized_linear
 from numpy_siglip.kernels.products.quantized_linear import quantized_linear_reference
 from numpy_siglip.kernels.machine.runtime import Runtime
 form = sys.argv[1]
 if form == "portable":
+    import numpy_siglip.kernels.tiles.integer_tile as integer_tile
     import numpy_siglip.kernels.tiles.integer_tile_emission as emission
-    emission.processor_features = lambda: frozenset()
+    integer_tile.instruction_features = emission.instruction_features = lambda: frozenset()
 else:
-    assert form in processor.processor_features(), processor.processor_features()
-    assert not set(sys.argv[2:]) & processor.processor_features()
+    assert form in instruction_features(), instruction_features()
+    assert not set(sys.argv[2:]) & instruction_features()
 draw = np.random.default_rng(0)
 x = draw.standard_normal((9, 300)).astype(np.float32)
 weight = draw.integers(-127, 128, (37, 300)).astype(np.int8)
