@@ -26,6 +26,7 @@ from .inputs.position_embedding import position_embedding, position_embedding_re
 from .inputs.token_embedding import token_embedding, token_embedding_reference
 from .layers.encoder import PackedEncoder, encoder, encoder_reference, prepare_encoder_reference
 from .layers.encoder_layer import encoder_layer, encoder_layer_reference
+from .machine.caches import caches
 from .machine.compilation import require_numba
 from .machine.instruction_level import instruction_level
 from .machine.runtime import Runtime
@@ -148,7 +149,8 @@ def numba_backend(threads: int | None = None) -> Backend:
     1
     """
     require_numba()  # so that its absence is told before any work is done,
-    instruction_level()  # and whether this processor can run what it is asked to compile for
+    instruction_level()  # and whether this processor can run what it is asked to compile for,
+    caches()  # and whether sizes that were named are sizes
     runtime = Runtime(threads)
     return Backend(
         name="numba",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.repository import PHOTOS
 from helpers.toy_models import (
+    AWKWARD,
     NAFLEX_TOY,
     TOY,
     save_image_processor,
@@ -47,6 +48,14 @@ def photos() -> list[Path]:
 def toy_model():
     """transformers' vision model of the toy configuration."""
     return transformers_vision_model(**TOY)
+
+
+@pytest.fixture(scope="session")
+def awkward_folder(tmp_path_factory) -> Path:
+    """A tower of awkward sizes as transformers saves it. Not to be written to."""
+    folder = tmp_path_factory.mktemp("awkward")
+    transformers_vision_model(**AWKWARD).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,28 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from helpers.embedding_process import PATIENCE
-from helpers.toy_models import TOY, transformers_vision_model
+from helpers.toy_models import TOY
 
 from numpy_siglip import SiglipVisionModel
 from numpy_siglip.kernels.machine.instruction_level import LEVELS
 from numpy_siglip.kernels.machine.processor import architecture, features_of_the_processor
-
-# Heads of 72, an MLP of 4304: the awkward sizes of So400m, on a small grid.
-AWKWARD = {
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 16,
-    "image_size": 70,
-    "patch_size": 14,
-}
-
-
-@pytest.fixture(scope="module")
-def awkward_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("awkward")
-    transformers_vision_model(**AWKWARD).save_pretrained(folder)
-    return folder
 
 
 def _images(count: int, size: int) -> np.ndarray:

@@ -52,6 +52,10 @@ class AttentionPlan(NamedTuple):
     key_size: int
     """Floats of the packed keys of one head."""
     value_size: int
+    tiles_of_task: int
+    """Tiles of queries that are computed together."""
+    keys_at_a_time: int
+    """Keys whose values are added up before those of the next."""
     scratch_size: int
     """Floats of one thread: queries, results, scores and softmax of some tiles."""
 
@@ -70,6 +74,7 @@ def plan_attention(batch: int, queries: int, keys: int, width: int, num_heads: i
     head_dim = width // num_heads
     key_vectors, head_vectors = -(-keys // LANES), -(-head_dim // LANES)
     tile_vectors = 2 * head_vectors + key_vectors + ROOM_OF_A_ROW
+    tiles_of_task = tuning.tiles_of_task(tile.rows * LANES * tile_vectors)
     return AttentionPlan(
         batch=batch,
         queries=queries,
@@ -83,7 +88,9 @@ def plan_attention(batch: int, queries: int, keys: int, width: int, num_heads: i
         value_panels=-(-head_vectors // tile.vectors),
         key_size=key_vectors * LANES * round_up(head_dim, 4),
         value_size=head_vectors * LANES * round_up(keys, 4),
-        scratch_size=tuning.TILES_OF_TASK * tile.rows * LANES * tile_vectors,
+        tiles_of_task=tiles_of_task,
+        keys_at_a_time=tuning.keys_at_a_time(head_vectors * LANES),
+        scratch_size=tiles_of_task * tile.rows * LANES * tile_vectors,
     )
 
 

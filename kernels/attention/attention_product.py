@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..machine import tuning
 from ..machine.compilation import part, routine
 from ..machine.threads import finish_task, next_task, share_begin, wait_for_tasks
 from ..machine.vector import LANES, fill, load, load_part, store, store_part
@@ -58,13 +57,13 @@ def attend(
     """
     heads = plan.batch * plan.num_heads
     tile_count = (plan.queries + plan.tile_rows - 1) // plan.tile_rows
-    blocks = (tile_count + tuning.TILES_OF_TASK - 1) // tuning.TILES_OF_TASK
+    blocks = (tile_count + plan.tiles_of_task - 1) // plan.tiles_of_task
     tasks = blocks * heads
     tile_floats = plan.tile_rows * LANES
     queries = thread * plan.scratch_size
-    results = queries + tuning.TILES_OF_TASK * tile_floats * plan.head_vectors
-    scores = results + tuning.TILES_OF_TASK * tile_floats * plan.head_vectors
-    room = scores + tuning.TILES_OF_TASK * tile_floats * plan.key_vectors
+    results = queries + plan.tiles_of_task * tile_floats * plan.head_vectors
+    scores = results + plan.tiles_of_task * tile_floats * plan.head_vectors
+    room = scores + plan.tiles_of_task * tile_floats * plan.key_vectors
     while True:
         task = next_task(counters, 0, tasks, thread)
         if task < 0:
@@ -186,8 +185,8 @@ def _sum_values(
     """
     padded_keys = plan.keys + 3 & -4
     tile_floats = plan.tile_rows * LANES
-    for key in range(0, padded_keys, tuning.KEYS_AT_A_TIME):
-        steps = min(tuning.KEYS_AT_A_TIME, padded_keys - key) // 4
+    for key in range(0, padded_keys, plan.keys_at_a_time):
+        steps = min(plan.keys_at_a_time, padded_keys - key) // 4
         for row in range(0, rows, plan.tile_rows):
             exponentials(
                 scratch, scores + row * LANES * plan.key_vectors + key * plan.tile_rows, tile_floats,
@@ -200,7 +199,7 @@ def _sum_values(
             if panel < plan.value_panels - 1:
                 ahead = _values_at(panel + 1, key, plan)
             else:
-                ahead = _values_at(0, key + tuning.KEYS_AT_A_TIME, plan)
+                ahead = _values_at(0, key + plan.keys_at_a_time, plan)
             for row in range(0, rows, plan.tile_rows):
                 multiply_tile(
                     rows - row, vectors,

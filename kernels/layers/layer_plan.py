@@ -106,13 +106,13 @@ def cut_into_pieces(tokens: int, intermediate_size: int, threads: int) -> tuple[
 
     Examples
     --------
-    >>> cut_into_pieces(tokens=64, intermediate_size=3072, threads=2)
-    (4, 64)
-    >>> images, rows = cut_into_pieces(tokens=1024, intermediate_size=3072, threads=2)
-    >>> images, rows < 300
+    >>> cut_into_pieces(tokens=1, intermediate_size=16, threads=2)[1]
+    1
+    >>> images, rows = cut_into_pieces(tokens=10**6, intermediate_size=3072, threads=2)
+    >>> images, rows < 10**6
     (1, True)
     """
-    wanted = max(1, threads * tuning.FLOATS_OF_THREAD // intermediate_size)
+    wanted = max(1, threads * tuning.floats_of_thread() // intermediate_size)
     if tokens <= wanted:
         return wanted // tokens, tokens
     even = -(-tokens // -(-tokens // wanted))

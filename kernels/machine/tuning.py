@@ -1,11 +1,12 @@
 """Every number that was chosen for speed alone. None of them changes a bit of any result.
 
-They were chosen on one kind of processor, with AVX-512 and, for each core, 2 MB of second-level cache. What
-each has to do with the caches is said beside it.
+Sizes of blocks are shares of the caches of the processor at hand (`caches`). The shares were chosen on
+processors with 1 and 2 MB of second-level cache for each core, on which they may be twice or half as large
+with hardly any difference.
 
 Python reads those of the first part when a plan is made, so that they may depend on the machine as they like.
 Those of the second part are compiled into kernels, and compiled code is kept on disk: the name of its file
-would have to depend on whatever such a number depends on; see `compilation`.
+would have to depend on whatever such a number depends on; see `kernel_cache`.
 
 Numbers that results depend on, such as the 16 lanes of a vector, stand where they are explained, and so do
 the shapes of register tiles (`tiles.tile`), which follow from the registers of a processor.
@@ -13,16 +14,37 @@ the shapes of register tiles (`tiles.tile`), which follow from the registers of 
 
 from __future__ import annotations
 
+from .caches import caches
+
 # ------------------------------------------------------------------------- plans of matrix products
 
-LARGEST_DEPTH = 1152
-"""K is cut into blocks of at most this: a block of a weight panel (48 columns) and the one behind it, which
-is fetched meanwhile, then take half a megabyte of the second level of cache, and leave room for the rows. The
-widths of published models, 768 to 1152, are not cut at all."""
 
-ROW_BLOCK_FLOATS = 320_000
-"""Rows are cut into blocks of at most about this many numbers, 1.3 MB, to stay in the second level of cache
-while one weight panel after the other passes by."""
+def largest_depth(columns: int) -> int:
+    """K is cut into blocks of at most this, for weight panels of so many columns.
+
+    A block of a panel and the one behind it, which is fetched meanwhile, take a quarter of the second level
+    of cache, and leave room for the rows. Below 256, sums would go through memory too often.
+
+    Examples
+    --------
+    >>> largest_depth(16) >= largest_depth(48) >= 256
+    True
+    """
+    return max(256, caches().second // 8 // (4 * columns))
+
+
+def floats_of_row_block() -> int:
+    """Rows are cut into blocks of at most about this many numbers, half of the second level of cache.
+
+    They stay there while one weight panel after the other passes by.
+
+    Examples
+    --------
+    >>> floats_of_row_block() > 1000
+    True
+    """
+    return max(1, caches().second // 2 // 4)
+
 
 LEAST_PANELS = 8
 """Panels of rows for which it is worth while to fetch a panel of weights. Rows are cut into as many blocks as
@@ -30,13 +52,49 @@ there are threads, or a multiple, so that each thread finds its own rows in its 
 become smaller than this. One image of base-patch16-224 took 110 ms so, where blocks of any number took
 117."""
 
-# ----------------------------------------------------------------------------------- plans of layers
+# -------------------------------------------------------------------- plans of attention and layers
 
-FLOATS_OF_THREAD = 400_000
-"""Rows go through a layer in pieces, whose widest intermediate takes about so much, 1.6 MB, of a thread's
-second level of cache. What one operation wrote is then still there when the next one reads it, and the memory
-for it is that of one piece. A piece is some whole images or a part of one. Weights are read once more for
-each piece, but they are fetched ahead."""
+
+def tiles_of_task(tile_floats: int) -> int:
+    """Tiles of queries that use a panel of keys, and then values, while it is in the first level of cache.
+
+    Four, unless their scores, of so many numbers each, would take more than a quarter of the second level.
+
+    Examples
+    --------
+    >>> tiles_of_task(100), tiles_of_task(10**9)
+    (4, 1)
+    """
+    return min(4, max(1, caches().second // 4 // (4 * tile_floats)))
+
+
+def keys_at_a_time(width: int) -> int:
+    """Keys whose values, of so many numbers each, fill the first level of cache while some tiles use them.
+
+    A multiple of 16, and 64 at least.
+
+    Examples
+    --------
+    >>> keys_at_a_time(64) % 16
+    0
+    """
+    return max(64, caches().first // (4 * width) // 16 * 16)
+
+
+def floats_of_thread() -> int:
+    """Rows go through a layer in pieces, whose widest intermediate fills a thread's second level of cache.
+
+    What one operation wrote is then still there when the next one reads it, and the memory for it is that of
+    one piece. A piece is some whole images or a part of one. Weights are read once more for each piece, but
+    they are fetched ahead.
+
+    Examples
+    --------
+    >>> floats_of_thread() > 1000
+    True
+    """
+    return max(1, caches().second // 4)
+
 
 KERNELS_OF_CALL = 2000
 """As many layers are computed in one call from Python as call no more kernels than this; each takes a
@@ -69,13 +127,6 @@ ROWS_OF_QUANTIZING_TASK = 4
 
 ELEMENTS_OF_TASK = 8192
 """Elements that one task of an operation on elements goes through: 32 KB are read, and as many written."""
-
-TILES_OF_TASK = 4
-"""Tiles of queries that use a panel of keys, and then values, while it is in the first level of cache."""
-
-KEYS_AT_A_TIME = 128
-"""Keys whose values stay in the first level of cache while some tiles use them; a multiple of 16. The values
-of a head of 64 then take 32 KB."""
 
 LINES_FETCHED = 8
 """Cache lines that the matrix unit's loop fetches ahead at each step: what one step of a tile reads of the

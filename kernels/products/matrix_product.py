@@ -58,13 +58,13 @@ def plan_product(rows: int, in_features: int, out_features: int, tile: Tile, thr
     Examples
     --------
     >>> plan = plan_product(196, 3072, 768, Tile(rows=8, vectors=3), threads=2)
-    >>> plan.row_blocks, plan.panels_per_block, plan.depth, plan.weight_panels
-    (2, 13, 1024, 16)
+    >>> plan.row_panels, plan.weight_panels, plan.depth <= 3072
+    (25, 16, True)
     """
     row_size = round_up(in_features, BLOCK)
-    depth = round_up(-(-row_size // -(-row_size // tuning.LARGEST_DEPTH)), BLOCK)
+    depth = round_up(-(-row_size // -(-row_size // tuning.largest_depth(tile.columns))), BLOCK)
     row_panels = -(-rows // tile.rows)
-    for_cache = -(-rows * row_size // tuning.ROW_BLOCK_FLOATS)
+    for_cache = -(-rows * row_size // tuning.floats_of_row_block())
     for_threads = max(1, min(threads, row_panels // tuning.LEAST_PANELS))
     panels_per_block = -(-row_panels // round_up(for_cache, for_threads))
     return Plan(

@@ -23,6 +23,16 @@ TOY = {
 }
 """Odd everywhere: heads of 11, a grid of 4 x 4, an MLP that is no multiple of anything."""
 
+AWKWARD = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 16,
+    "image_size": 70,
+    "patch_size": 14,
+}
+"""Heads of 72, an MLP of 4304: the awkward sizes of So400m, on a small grid."""
+
 NAFLEX_TOY = {**TOY, "num_patches": 16}
 """The same for images of any aspect ratio, with positions learned on a grid of 4 x 4."""
 del NAFLEX_TOY["image_size"]

@@ -17,6 +17,8 @@ from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.inputs.position_embedding import position_embedding
 from numpy_siglip.kernels.inputs.token_embedding import token_embedding
 from numpy_siglip.kernels.layers.encoder_layer import encoder_layer
+from numpy_siglip.kernels.machine import tuning
+from numpy_siglip.kernels.machine.caches import Caches
 from numpy_siglip.kernels.machine.runtime import Runtime
 from numpy_siglip.kernels.products.linear import LinearWeights, linear, linear_reference
 from numpy_siglip.kernels.products.matrix_product import plan_product
@@ -147,8 +149,10 @@ def test_products_that_are_cut_along_k(depth, runtime):
     assert_close(result, expected, relative=RELATIVE, same_dtype=False)
 
 
-def test_products_of_many_blocks_of_rows(runtime):
+def test_products_of_many_blocks_of_rows(runtime, monkeypatch):
     """Over a thousand rows, so that they are cut into blocks, with K cut as well."""
+    monkeypatch.setattr(tuning, "caches", lambda: Caches(2**14, 2**17))
+    plan_product.cache_clear()
     x, weight, bias = _random(1003, 1200), _random(70, 1200, seed=1), _random(70, seed=2)
     plan = plan_product(1003, 1200, 70, _TILE, threads=2)
     assert plan.row_blocks > 1
@@ -156,6 +160,7 @@ def test_products_of_many_blocks_of_rows(runtime):
     expected = linear_reference(x.astype(np.float64), LinearWeights(weight, bias), "relu")
     result = linear(runtime, x, pack_linear(runtime, weight, bias), "relu")
     assert_close(result, expected, relative=RELATIVE, same_dtype=False)
+    plan_product.cache_clear()
 
 
 def test_a_residual_of_fewer_rows_is_repeated(runtime):

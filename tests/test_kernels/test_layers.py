@@ -28,7 +28,7 @@ SIZES = {
 @pytest.fixture(params=[1, 2])
 def runtime(request, monkeypatch) -> Runtime:
     """Threads whose pieces are small."""
-    monkeypatch.setattr(tuning, "FLOATS_OF_THREAD", ROWS_OF_PIECE * INNER // request.param)
+    monkeypatch.setattr(tuning, "floats_of_thread", lambda: ROWS_OF_PIECE * INNER // request.param)
     return Runtime(threads=request.param)
 
 
