@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.embedding_process import PATIENCE
-from helpers.toy_models import TOY
+from helpers.toy_models import AWKWARD, TOY
+from safetensors.numpy import save_file
 
-from numpy_siglip import SiglipVisionModel
+from numpy_siglip import SiglipModel, SiglipVisionConfig, SiglipVisionModel
 from numpy_siglip.kernels.machine.instruction_level import LEVELS
 from numpy_siglip.kernels.machine.processor import architecture, features_of_the_processor
+from numpy_siglip.weights.vision_weights import vision_tensor_shapes
 
 
 def _images(count: int, size: int) -> np.ndarray:
@@ -175,3 +180,65 @@ def test_the_digest_of_the_same_bits_would_tell_a_difference(toy_folder):
     changed[0, 0, 0, 0] += 1e-4
     one, other = (hashlib.sha256(b"".join(_bits(_run(model, x)))).hexdigest() for x in (images, changed))
     assert one != other
+
+
+# What every platform must compute, whatever its system, processor and level of instructions. A change of how
+# something is computed changes them: print the new ones with the program at the end of this file.
+STORED = {
+    "emoji float32": "13e8f2fffb8d0be8763d9cb61cf4e28c0c42faa62266eef23f2303a065c32ade",
+    "awkward float32": "bfa7e7d4756380f4011b8ef4b127e2ba297cabc2ea68e69093a155109d576100",
+    "emoji int8": "16b9d515078853cc68ffe2a8a0e8863bdfaeda3ada19ccb0b054e12983fe2d73",
+    "awkward int8": "5fb0821481dcfe8578b643ca7a66385d535af94a166978c02ecbe501f3f17c30",
+}
+
+
+def _whole_numbers(shape: tuple[int, ...], seed: int, largest: int = 255) -> np.ndarray:
+    """Drawn without a function of a mathematical library, which may differ from system to system."""
+    return np.random.default_rng(seed).integers(0, largest + 1, shape)
+
+
+def _pixels(count: int, size: int) -> np.ndarray:
+    return (_whole_numbers((count, 3, size, size), seed=size) / 127.5 - 1).astype(np.float32)
+
+
+def _write_awkward_model(folder: Path) -> None:
+    """The tower of awkward sizes, whose weights are whole numbers times a power of two."""
+    config = SiglipVisionConfig(**AWKWARD)
+    weights = {}
+    for seed, (name, shape) in enumerate(sorted(vision_tensor_shapes(config).items())):
+        steps = _whole_numbers(shape, seed) - 127
+        if "norm" in name and name.endswith("weight"):
+            weights[name] = (1 + steps / 1024).astype(np.float32)
+        else:
+            weights[name] = (steps / (2048 if len(shape) > 1 else 512)).astype(np.float32)
+    (folder / "config.json").write_text(json.dumps({**config.to_dict(), "model_type": "siglip_vision_model"}))
+    save_file(weights, folder / "model.safetensors")
+
+
+def _stored_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of all that two models compute of two images, and one of them of texts."""
+    _write_awkward_model(folder)
+    digests = {}
+    for dtype in ("float32", "int8"):
+        pair = SiglipModel.from_pretrained("emoji", dtype=dtype, threads=2)
+        length = pair.config.text_config.max_position_embeddings
+        ids = _whole_numbers((3, length), seed=1, largest=pair.config.text_config.vocab_size - 1)
+        output = pair(input_ids=ids, pixel_values=_pixels(2, pair.config.vision_config.image_size))
+        arrays = [output.image_embeds, output.text_embeds, output.logits_per_image]
+        digests[f"emoji {dtype}"] = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+        tower = SiglipVisionModel.from_pretrained(folder, dtype=dtype, threads=2)
+        results = _bits(_run(tower, _pixels(2, AWKWARD["image_size"])))
+        digests[f"awkward {dtype}"] = hashlib.sha256(b"".join(results)).hexdigest()
+        assert all(np.isfinite(np.frombuffer(result, np.float32)).all() for result in results)
+    return digests
+
+
+def test_every_platform_computes_the_stored_bits(tmp_path):
+    assert _stored_digests(tmp_path) == STORED
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        computed = _stored_digests(Path(temporary))
+    print(json.dumps(computed, indent=4))
+    sys.exit(computed != STORED)

@@ -34,11 +34,13 @@ finds the helpers taken works alone; a forked child simply has new ones.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,18 @@ def _wait_for_bell(bell: np.ndarray, heard: int, spins: int) -> bool:
             return True
         pause()
     return False
+
+
+@functools.cache
+def _spins_of(seconds: float) -> int:
+    """How often one can look for a change of the bell in so long, with a pause as long as it is here."""
+    bell, spins = np.zeros(1, np.int64), 1000
+    shortest = float("inf")
+    for _ in range(4):  # the first compiles, others may be interrupted
+        start = time.perf_counter()
+        _wait_for_bell(bell, 0, spins)
+        shortest = min(shortest, time.perf_counter() - start)
+    return max(1, int(spins * seconds / shortest))
 
 
 def compile_waiting() -> None:
@@ -316,9 +330,9 @@ class _Helper:
         self.call(_END)
 
     def _work(self) -> None:
-        heard = 0
+        heard, spins = 0, _spins_of(tuning.IDLE_SECONDS)
         while True:
-            if not _wait_for_bell(self._bell, heard, tuning.SPINS):
+            if not _wait_for_bell(self._bell, heard, spins):
                 self._asleep = True
                 if int(self._bell[0]) == heard:
                     self._alarms.get()

@@ -8,7 +8,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .processor import architecture
 from .vector_emission import address_of, call_llvm
+
+_WHOLE_SYSTEM = 15
+"""The operand SY of a barrier."""
 
 
 @intrinsic
@@ -33,8 +37,11 @@ def read_counter(typing_context: Any, counters: Any, index: Any) -> Any:
 @intrinsic
 def pause(typing_context: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if context.codegen().magic_tuple()[0].startswith("x86_64"):
+        if architecture() == "x86_64":
             builder.call(call_llvm(builder, "llvm.x86.sse2.pause", ir.VoidType()), [])
+        elif architecture() == "aarch64":  # a barrier takes some time, where a hint takes none
+            barrier = call_llvm(builder, "llvm.aarch64.isb", ir.VoidType(), ir.IntType(32))
+            builder.call(barrier, [ir.Constant(ir.IntType(32), _WHOLE_SYSTEM)])
         return context.get_dummy_value()
 
     return types.void(), code

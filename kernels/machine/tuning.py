@@ -106,9 +106,9 @@ of base-patch16-224 took four percent longer: all cores wait meanwhile, and Pyth
 MOST_THREADS = 1024
 """More are taken for a mistake."""
 
-SPINS = 4000
-"""How often an idle helper looks for work before it goes to sleep: for about 100 microseconds, twice as long
-as Python takes from one operation to the next."""
+IDLE_SECONDS = 100e-6
+"""How long an idle helper looks for work before it goes to sleep: twice as long as Python takes from one
+operation to the next."""
 
 GRAIN = 1024
 """Sizes of results are rounded up to a multiple of this many floats, so that near sizes share memory."""

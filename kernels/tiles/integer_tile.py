@@ -16,7 +16,7 @@ AVX-512 VNNI  ``vpdpbusd``, 512 bits                             bytes, + 128   
 AVX-VNNI      ``vpdpbusd``, 256 bits, twice                      bytes, + 128   2 x 32
 Arm, dotprod  ``sdot``, 128 bits, four times                     signed bytes   4 x 16
 x86-64        ``pmaddwd`` and ``paddd``                          pairs          32 (AVX-512BW), 2 x 16, 4 x 8
-others        shifts, products and sums of 32 bits               bytes, + 128   whatever LLVM makes of them
+others        products and sums of 32 bits                       pairs          whatever LLVM makes of them
 ============  =================================================  =============  ==========================
 
 All give the same integers. ``pmaddubsw``, which would be the obvious choice without VNNI, does not: it
@@ -65,9 +65,9 @@ def word_of_this_machine() -> Word:
     if jit_is_disabled():
         return BYTES
     features = instruction_features()
-    if "x86_64" in features:
-        return BYTES if features & {"avx512vnni", "avxvnni", "amx-int8"} else PAIRS
-    return SIGNED_BYTES if {"aarch64", "dotprod"} <= features else BYTES
+    if "x86_64" in features and features & {"avx512vnni", "avxvnni", "amx-int8"}:
+        return BYTES
+    return SIGNED_BYTES if {"aarch64", "dotprod"} <= features else PAIRS
 
 
 @instruction

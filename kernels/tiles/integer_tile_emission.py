@@ -30,17 +30,17 @@ def emit_dot(builder: Any, a: Any, b: Any, total: Any) -> Any:
     a, b, total = (builder.bitcast(vector, INTS) for vector in (a, b, total))
     features = instruction_features()
     word = word_of_this_machine()
-    if word == PAIRS:
+    if word == SIGNED_BYTES:
+        result = _by_parts(builder, 4, _emit_sdot, a, b, total)
+    elif word == PAIRS and "x86_64" in features:
         parts = 1 if "avx512bw" in features else 2 if "avx2" in features else 4
         result = _by_parts(builder, parts, _emit_pairs, a, b, total)
-    elif word == SIGNED_BYTES:
-        result = _by_parts(builder, 4, _emit_sdot, a, b, total)
+    elif word == PAIRS:
+        result = _emit_widened_pairs(builder, a, b, total)
     elif "avx512vnni" in features:
         result = _emit_vnni(builder, a, b, total)
-    elif "avxvnni" in features:
-        result = _by_parts(builder, 2, _emit_vnni, a, b, total)
     else:
-        result = _emit_bytes(builder, a, b, total)
+        result = _by_parts(builder, 2, _emit_vnni, a, b, total)
     return builder.bitcast(result, FLOATS)
 
 
@@ -83,6 +83,17 @@ def _emit_pairs(builder: Any, a: Any, b: Any, total: Any) -> Any:
     return _kept_in_order(builder, builder.add(total, products))
 
 
+def _emit_widened_pairs(builder: Any, a: Any, b: Any, total: Any) -> Any:
+    """Products of 16 bits, added as 32 bits: first those of even numbers, then of odd ones."""
+    shorts = ir.VectorType(_SHORT, PAIRS.neighbours * LANES)
+    a, b = builder.bitcast(a, shorts), builder.bitcast(b, shorts)
+    for first in range(PAIRS.neighbours):
+        lanes = list(range(first, shorts.count, PAIRS.neighbours))
+        factors = [builder.sext(shuffle(builder, vector, vector, lanes), INTS) for vector in (a, b)]
+        total = builder.add(total, builder.mul(*factors))
+    return total
+
+
 def _kept_in_order(builder: Any, vector: Any) -> Any:
     """The same, by an instruction of no bytes that LLVM cannot see through.
 
@@ -101,17 +112,6 @@ def _emit_sdot(builder: Any, a: Any, b: Any, total: Any) -> Any:
     b, a = builder.bitcast(b, operand), builder.bitcast(a, operand)
     function = call_llvm(builder, name, total.type, total.type, operand, operand)
     return builder.call(function, [total, b, a])
-
-
-def _emit_bytes(builder: Any, a: Any, b: Any, total: Any) -> Any:
-    def constant(value: int) -> Any:
-        return ir.Constant(INTS, [value] * LANES)
-
-    for byte in range(BYTES.neighbours):
-        unsigned = builder.and_(builder.lshr(a, constant(8 * byte)), constant(255))
-        signed = builder.ashr(builder.shl(b, constant(24 - 8 * byte)), constant(24))
-        total = builder.add(total, builder.mul(unsigned, signed))
-    return total
 
 
 def _load_pairs(builder: Any, address: Any) -> Any:

@@ -5,7 +5,8 @@
 Every matrix product of the compiled backend, those inside attention included, is cut into such tiles.
 A tile keeps its results in vector registers all along K: for every k it loads one row of ``b`` and
 spreads one number of each row of ``a``, so that ``rows + vectors`` loads feed ``rows * vectors``
-multiply-adds. Registers decide its shape:
+multiply-adds. (NEON multiplies by a lane of a register, and loads four numbers of a row at once.)
+Registers decide its shape:
 
     accumulators + one row of b + one spread number <= registers of the machine
 
@@ -14,7 +15,7 @@ processor   registers of 16 lanes  rows  vectors  needs                         
 ==========  =====================  ====  =======  =====================================  ======
 AVX-512     32                     8     3        24 + 3 + 1 = 28                        24 FMA on 11 loads
 AVX2        8 (16 of 8 lanes)      6     1        6 + 1, and half of one to spread       12 FMA on 8 loads
-NEON        8 (32 of 4 lanes)      6     1        6 + 1, and a quarter of one            24 FMA on 10 loads
+NEON        8 (32 of 4 lanes)      5     1        5 + 1, and 5 quarters of one           20 FMA on 5 loads
 others      4 (16 of 4 lanes)      2     1        2 + 1, and a quarter of one            plain SSE
 ==========  =====================  ====  =======  =====================================  ======
 
@@ -61,7 +62,7 @@ class Tile(NamedTuple):
         return tuple(sorted({1, self.rows // 2, self.rows}))
 
 
-AVX512, AVX2, NEON, PORTABLE = Tile(8, 3), Tile(6, 1), Tile(6, 1), Tile(2, 1)
+AVX512, AVX2, NEON, PORTABLE = Tile(8, 3), Tile(6, 1), Tile(5, 1), Tile(2, 1)
 
 
 @functools.cache
@@ -81,6 +82,17 @@ def tile_of_this_machine() -> Tile:
     if {"avx2", "fma"} <= features:
         return AVX2
     return NEON if features & {"aarch64", "arm64"} else PORTABLE
+
+
+def multiplies_by_lane() -> bool:
+    """Whether an instruction multiplies by one lane of a register, so that numbers need not be spread.
+
+    Examples
+    --------
+    >>> multiplies_by_lane() in (True, False)
+    True
+    """
+    return "aarch64" in instruction_features()
 
 
 @instruction

@@ -27,8 +27,9 @@ from ..machine.vector_emission import (
     emit_prefetch,
     emit_spread,
     emit_store,
+    shuffle,
 )
-from .tile import BLOCK, Tile, tile_of_this_machine
+from .tile import BLOCK, Tile, multiplies_by_lane, tile_of_this_machine
 
 
 class Elements(NamedTuple):
@@ -175,13 +176,17 @@ def _emit_tile(
     a_offset = builder.add(builder.mul(block, number(panel_rows * BLOCK)), builder.shl(within, number(2)))
     a_here = builder.gep(a, [a_offset])
     b_here = builder.gep(b, [builder.mul(step, number(4 * tile.vectors * LANES))])
+    four = _load_rows(builder, a_here, tile.rows) if multiplies_by_lane() else None
     for k in range(4):
         row_of_b = [
             right.load(builder, builder.gep(b_here, [number((k * tile.vectors + v) * LANES)]))
             for v in range(tile.vectors)
         ]
         for r in range(tile.rows):
-            spread = emit_spread(builder, builder.load(builder.gep(a_here, [number(r * BLOCK + k)])))
+            if four is None:
+                spread = emit_spread(builder, builder.load(builder.gep(a_here, [number(r * BLOCK + k)])))
+            else:
+                spread = shuffle(builder, four[r], four[r], [k] * LANES)
             for v in range(tile.vectors):
                 entry = r * tile.vectors + v
                 sums[entry] = multiply_add(builder, spread, row_of_b[v], sums[entry])
@@ -199,6 +204,18 @@ def _emit_tile(
     builder.position_at_end(end)
     for (r, v), value in zip(entries, accumulators((initial, start), (sums, loop)), strict=True):
         emit_store(builder, value, out_address(r, v))
+
+
+def _load_rows(builder: Any, address: Any, rows: int) -> list[Any]:
+    """Four neighbours of each row, as they are."""
+    kind = ir.VectorType(FLOAT, 4)
+    loaded = []
+    for r in range(rows):
+        here = builder.gep(address, [ir.Constant(INDEX, r * BLOCK)])
+        four = builder.load(builder.bitcast(here, kind.as_pointer()))
+        four.align = 4
+        loaded.append(four)
+    return loaded
 
 
 multiply_tile = define_tile(tile_of_this_machine, emit_fma)

@@ -42,6 +42,12 @@ def add_images(command: argparse.ArgumentParser, *, number: str = "+") -> None:
         help="turn photographs upright as their EXIF tag asks",
     )
     command.add_argument(
+        "--decode",
+        choices=("exact", "fast"),
+        default="exact",
+        help="fast: JPEG at a fraction of its size, no less than twice what the model takes (exact)",
+    )
+    command.add_argument(
         "--exclude",
         action="append",
         default=[],
@@ -80,6 +86,7 @@ def run_image_files(
             batches,
             batch_size=options.batch_size,
             apply_exif_orientation=options.apply_exif_orientation,
+            decode=options.decode,
             **others,
         ),
         width,

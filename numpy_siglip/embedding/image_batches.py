@@ -14,7 +14,7 @@ from ..config.naflex_configuration import VisionConfig
 from ..errors import ConfigError, ImageError
 from ..kernels.machine.threads import available_threads
 from ..outputs import BatchFeature
-from ..preprocessing.images import is_path, name_of, read_image, upright
+from ..preprocessing.images import DECODINGS, is_path, name_of, read_image, upright
 from .image_inputs import asks_to_be_turned, preprocess_one, single_images, together
 from .reading_ahead import reading_threads, run_ahead
 from .vision_kinds import ImageProcessor
@@ -59,6 +59,7 @@ def run_batches(
     batch_size: int,
     threads: int | None = None,
     apply_exif_orientation: bool = False,
+    decode: str = "exact",
     on_error: Callable[[int, Any, ImageError], object] | None = None,
     on_turned: Callable[[Any], object] | None = None,
 ) -> Iterator[ImageBatch]:
@@ -77,6 +78,8 @@ def run_batches(
         How many read files at the same time, by default as many as the processors this process may use. While
         one batch is computed they read the next.
     apply_exif_orientation : bool
+    decode : {"exact", "fast"}
+        With ``"fast"``, JPEG files are decoded at a fraction of their size; see `read_image`.
     on_error : callable, optional
         Called with the number of an image that cannot be read, the image and the error; it is then left out.
         Without it, the error is raised, and says which image it was.
@@ -96,8 +99,12 @@ def run_batches(
         check_batch_size(batch_size),
     )
 
+    if decode not in DECODINGS:
+        raise ConfigError(f"decode is {shown(decode)}; it must be 'exact' or 'fast'")
+    resized_to = processor.size_after_resizing if decode == "fast" else None
+
     def prepare(image: Any) -> tuple[BatchFeature, bool]:
-        opened = read_image(image) if is_path(image) else image
+        opened = read_image(image, resized_to) if is_path(image) else image
         asks = asks_to_be_turned(opened)
         return preprocess_one(processor, config, upright(opened) if asks and turn else opened), asks
 

@@ -84,6 +84,7 @@ class ImageClassifier:
         *,
         batch_size: int = DEFAULT_BATCH_SIZE,
         apply_exif_orientation: bool = False,
+        decode: str = "exact",
         on_error: Any = None,
         on_turned: Any = None,
     ) -> Iterator[tuple[list[Any], np.ndarray]]:
@@ -108,6 +109,7 @@ class ImageClassifier:
             batch_size=batch_size,
             threads=self.model.ops.threads,
             apply_exif_orientation=apply_exif_orientation,
+            decode=decode,
             on_error=leave_out,
             on_turned=on_turned,
         ):

@@ -130,6 +130,16 @@ class SiglipImageProcessor(ImageSteps):
             rgb = self._resize(rgb, *self._target_size(*size_of(rgb)))
         return np.ascontiguousarray(self._scale(pixels_of(rgb)))
 
+    def size_after_resizing(self, height: int, width: int) -> tuple[int, int] | None:
+        """Height and width that an image of this size is resized to, or None if it is not.
+
+        Examples
+        --------
+        >>> SiglipImageProcessor(size={"shortest_edge": 100}).size_after_resizing(200, 400)
+        (100, 200)
+        """
+        return self._target_size(height, width) if self.do_resize else None
+
     def _target_size(self, height: int, width: int) -> tuple[int, int]:
         size = self.size
         if "height" in size:

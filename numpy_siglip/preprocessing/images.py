@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ LARGEST_STREAM = 2**30
 """Bytes that are read of an image that comes through a pipe, which does not say how long it is."""
 
 EMPTY_NAME = "an image's name is empty; name a file or a folder (perhaps a variable is not set)"
+
+DECODINGS = ("exact", "fast")
+"""How files are decoded: as transformers does, or JPEG at a fraction of its size; see `read_image`."""
+_MARGIN = 2
 
 _MOST_GROWTH = 16
 _SMALL = 2**20
@@ -80,13 +85,29 @@ def load_image(path: str | os.PathLike[str], *, apply_exif_orientation: bool = F
     return upright(image) if check_flag("apply_exif_orientation", apply_exif_orientation) else image.copy()
 
 
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
+def read_image(
+    path: str | os.PathLike[str], resized_to: Callable[[int, int], tuple[int, int] | None] | None = None
+) -> Image.Image:
     """Do as `load_image`, but give the image as Pillow opened it, with what it knows of its file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    resized_to : callable, optional
+        From the height and width of an image to those that it is resized to, or None if it is not. If it is
+        given, a JPEG is decoded at a half, a quarter or an eighth of its size, as long as both sides stay
+        twice as long as that: from fewer coefficients of each block, which is several times faster and gives
+        other pixels.
 
     Raises
     ------
     ImageError
         As `load_image`.
+
+    Examples
+    --------
+    >>> read_image(photo, resized_to=lambda height, width: (64, 64)).size
+    (160, 107)
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -96,6 +117,10 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     try:
         with panics_as_errors(), _opened(file) as image:
             require_bounded(image, file)
+            if resized_to is not None and image.format == "JPEG":
+                sides = resized_to(image.height, image.width)
+                if sides is not None:  # an image that is turned later has them the other way round
+                    image.draft(image.mode, (_MARGIN * max(sides), _MARGIN * max(sides)))
             image.load()
             require_bounded(image, file)
             orientation_of(image)  # read while the file is open; Pillow remembers it

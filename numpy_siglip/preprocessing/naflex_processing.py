@@ -202,6 +202,19 @@ class Siglip2ImageProcessor(ImageSteps):
             pixel_values=pixel_values, pixel_attention_mask=mask, spatial_shapes=spatial_shapes
         )
 
+    def size_after_resizing(self, height: int, width: int) -> tuple[int, int] | None:
+        """Height and width that an image of this size is resized to, or None if it is not.
+
+        Examples
+        --------
+        >>> from numpy_siglip import Siglip2ImageProcessor
+        >>> Siglip2ImageProcessor(patch_size=16, max_num_patches=256).size_after_resizing(480, 640)
+        (208, 288)
+        """
+        if not self.do_resize:
+            return None
+        return fit_to_patches(height, width, self.patch_size, self.max_num_patches)
+
     def _fitted(self, image: Any, apply_exif_orientation: bool, input_data_format: str | None) -> np.ndarray:
         """One image as a grid of whole patches: float32 (3, height, width)."""
         max_num_patches = self.max_num_patches

@@ -17,6 +17,7 @@ from numpy_siglip.kernels.catalogue.layers import encoder_layer_operands, quanti
 from numpy_siglip.kernels.catalogue.sampling import Sampler
 from numpy_siglip.kernels.layers.encoder import PackedEncoder, encoder
 from numpy_siglip.kernels.layers.encoder_layer import encoder_layer, encoder_layer_reference
+from numpy_siglip.kernels.machine.processor import architecture
 from numpy_siglip.kernels.machine.runtime import NOTHING, Runtime
 from numpy_siglip.kernels.products.integer_product import multiply_integers, plan_integer_product
 from numpy_siglip.kernels.products.quantized_linear import (
@@ -212,7 +213,7 @@ def _flags() -> set[str]:
     return {flag.replace("avx_vnni", "avxvnni") for flag in line.split()}
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="x86-64 processors are named here")
+@pytest.mark.skipif(architecture() != "x86_64", reason="x86-64 processors are named here")
 @pytest.mark.parametrize("form", FORMS)
 def test_every_way_to_add_products_gives_the_same_sums(form, sums):
     result = sums[form]
