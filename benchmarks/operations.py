@@ -42,6 +42,9 @@ _PAUSE = 0.15
 """Seconds between turns: threads of torch and of NumPy's BLAS go on spinning for a while after a call, and
 whoever comes next would run on what they leave."""
 
+_IN_INTEGERS = ("quantized_linear",)
+"""Operations that are set against what the processor does with integers."""
+
 _MEMORY_BOUND_INTENSITY = 4
 """Flops a byte below which an operation is set against the copy loop and not against multiply-adds."""
 
@@ -63,7 +66,7 @@ def measure(op: Op, name: str, workers: Mapping[str, WorkerProcess], rounds: int
     dict
         As `operations_table` reads it: seconds and peaks of each round, and what follows from them.
     """
-    cost = op.cost(**op.model_shapes[name])
+    cost = op.compiled_cost(**op.model_shapes[name])
     memory_bound = cost.flops < _MEMORY_BOUND_INTENSITY * cost.bytes
     prepare = {"command": "prepare", "operation": op.name, "shape": name}
     prepared = {who: worker.ask(prepare) for who, worker in workers.items()}
@@ -72,7 +75,7 @@ def measure(op: Op, name: str, workers: Mapping[str, WorkerProcess], rounds: int
     peak: list[float] = []
     for _ in range(rounds):
         time.sleep(_PAUSE)
-        loop = "gigabytes" if memory_bound else "gflops"
+        loop = "gigabytes" if memory_bound else "gops" if op.name in _IN_INTEGERS else "gflops"
         peak.append(workers["compiled"].ask({"command": loop})["rate"])
         for who in seconds:
             time.sleep(_PAUSE)

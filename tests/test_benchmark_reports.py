@@ -14,6 +14,7 @@ from reporting.pages import PAGES, fill_blocks
 from reporting.pages import TABLES as ALL_TABLES
 from reporting.summary import summary
 from reporting.tables import models_tables
+from reporting.workload_tables import workloads_tables
 
 RESULTS = {
     "benchmark": "models",
@@ -143,22 +144,83 @@ def _models():
     return {**RESULTS, "speed": [*cases, *RESULTS["speed"]]}
 
 
+def _elsewhere(results, **changes):
+    return {**results, "machine": {**results["machine"], "processor": "Slide rule"}, **changes}
+
+
 def test_summary():
-    assert summary(_models(), QUANTIZED, ACCURACY) == SUMMARY
+    assert summary([_models()], [QUANTIZED], [ACCURACY]) == SUMMARY
 
 
 def test_the_summary_says_what_was_measured_where():
-    measured = summary(_models(), {**QUANTIZED, "modified": False}, ACCURACY).split("\n")[8]
+    measured = summary([_models()], [{**QUANTIZED, "modified": False}], [ACCURACY]).split("\n")[8]
     assert measured == "Measured on Abacus 3000, 2 cores, 2 threads each: 2026-01-02, commit 0123456789ab."
-    elsewhere = {**QUANTIZED, "machine": {**QUANTIZED["machine"], "processor": "Slide rule"}}
-    assert "in int8 on Slide rule, 2 cores, 2 threads each: 2026-" in summary(_models(), elsewhere, ACCURACY)
+    both = summary([_models(), _elsewhere(_models())], [_elsewhere(QUANTIZED), QUANTIZED], [ACCURACY])
+    assert both.count("| int8 |") == 2
+    first, second = both.index("Measured on Abacus 3000"), both.index("Measured on Slide rule")
+    assert first < second < both.index("Out of 1106 names")
 
 
 def test_what_was_not_measured_is_not_in_the_summary():
-    other = {**QUANTIZED, "model": "so400m-patch14-384"}
-    assert "| int8 |" not in summary(_models(), other, ACCURACY)
+    for other in ({**QUANTIZED, "model": "so400m-patch14-384"}, _elsewhere(QUANTIZED)):
+        text = summary([_models()], [other], [ACCURACY])
+        assert "| int8 |" not in text
+        assert "| float32 | 8 |" in text
     alone = {**ACCURACY, "contestants": [{"name": "numpy_siglip", "top1": 0.5, "difference": None}]}
-    assert summary(_models(), other, alone).endswith("in a style that it was not trained on.")
+    assert summary([_models()], [], [alone]).endswith("in a style that it was not trained on.")
+
+
+def test_the_newest_of_each_processor_is_shown(tmp_path):
+    later = {"date": "2026-03-01T00:00:00+00:00"}
+    for name, results in (
+        ("a", RESULTS),
+        ("b", _elsewhere(RESULTS)),
+        ("c", _elsewhere(RESULTS, **later)),
+    ):
+        write_results(tmp_path / f"{name}.json", results)
+    page = fill_blocks("<!-- benchmark: models -->\n<!-- end -->", tmp_path)
+    assert page.count("Measured on 2026-") == 2
+    assert page.index("Measured on 2026-03-01") < page.index("Measured on 2026-01-02")
+
+
+WORKLOADS = {
+    **RESULTS,
+    "benchmark": "workloads",
+    "model": "base-patch16-224",
+    "folders": [
+        {
+            "size": [4000, 3000],
+            "pictures": 16,
+            "contestants": {
+                "numpy_siglip": {
+                    "title": "numpy_siglip",
+                    "median_seconds": 0.25,
+                    "ratio_to_parts": 0.975,
+                    "ratio": 1.0,
+                },
+                "torch": {
+                    "title": "torch",
+                    "median_seconds": 0.5,
+                    "ratio_to_parts": None,
+                    "ratio": 0.5,
+                },
+            },
+        }
+    ],
+    "contention": [
+        {"processes": 4, "threads": 2, "images_per_second": {"numpy_siglip": 6.0, "torch": 1.5}},
+    ],
+    "first_embedding": {"nothing compiled": 9.04, "a pack": 0.76},
+}
+
+
+def test_tables_of_workloads():
+    text = workloads_tables(WORKLOADS)
+    assert "| 16 of 4000 x 3000 | numpy_siglip | 4.0 | 0.97 | 1.00 |" in text
+    assert "| 16 of 4000 x 3000 | torch | 2.0 |  | 0.50 |" in text
+    assert "| 4 | 2 | 6.0 | 1.5 (4.00) |" in text
+    assert text.endswith("9.0 s with nothing compiled, 0.8 s with a pack.")
+    assert "First embedding" not in workloads_tables({**WORKLOADS, "first_embedding": {}})
 
 
 def test_contestants_are_called_alike_where_they_run_and_where_they_are_shown():
@@ -187,7 +249,7 @@ def test_blocks_of_pages_show_the_newest_complete_results(tmp_path, monkeypatch,
         ("e", {**newer, "benchmark": "operations"}),
     ):
         write_results(folder / f"{name}.json", {**copy.deepcopy(RESULTS), **changes})
-    assert newest_results("models", folder)["date"] == RESULTS["date"]
+    assert [results["date"] for results in newest_results("models", folder)] == [RESULTS["date"]]
     assert report.main(["--write"]) == 2
     assert "RESULTS.md has no block" in capsys.readouterr().err
     assert readme.read_text() == block  # all pages are written, or none

@@ -11,6 +11,7 @@ import accuracy
 import models
 import numpy as np
 import pytest
+import workloads
 from helpers.repository import REPOSITORY
 
 from contestants.field import FIELD, start
@@ -222,6 +223,28 @@ def test_the_command_at_toy_size_without_a_peer(tmp_path, monkeypatch, capsys):
     assert results["speed"][0]["reference"] == "numpy"
     assert str(Path.home()) not in files[0].read_text()
     assert str(tmp_path) not in files[0].read_text()
+
+
+@pytest.mark.slow
+def test_folders_and_several_processes_at_toy_size(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(workloads, "PEERS", ("numpy_siglip",))
+    monkeypatch.setattr(workloads, "READERS", {"numpy_siglip": workloads.READERS["numpy_siglip"]})
+    options = ["--model", "toy", "--rounds", "1", "--seconds", "0.1", "--fewer", "16", "--threads", "2"]
+    status = workloads.main([*options, "--skip-compiling", "--output", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    (file,) = tmp_path.iterdir()
+    results = json.loads(file.read_text())
+    assert [case["pictures"] for case in results["folders"]] == [4, 2, 1]
+    assert all(case["contestants"]["numpy_siglip"]["ratio_to_parts"] > 0 for case in results["folders"])
+    assert [(case["processes"], case["threads"]) for case in results["contention"]] == [
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (4, 2),
+    ]
+    assert all(case["images_per_second"]["numpy_siglip"] > 0 for case in results["contention"])
+    assert str(tmp_path) not in file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ Commands and answers are lines of JSON, as in `worker`:
     <- {"runs": true, "error": 1.3e-7}      whether it has this operation; compared with the reference by ours
     -> {"command": "turn"}
     <- {"seconds": 0.0031}                  the shortest of some calls
-    -> {"command": "gflops"}                of the compiled one: the loops of `peaks`; also "gigabytes"
+    -> {"command": "gflops"}                the loops of `peaks`, by ours; also "gigabytes", "gops"
     <- {"rate": 391.2}
 """
 
@@ -51,9 +51,11 @@ def serve(kind: str, threads: int, commands: TextIO, answers: TextIO) -> None:
     peaks: Any = None
     runtime = Runtime(threads)
     if kind == "compiled":
+        from measuring.integer_peak import IntegerPeak
         from measuring.peaks import Peaks
 
-        peaks = Peaks(runtime)
+        loops = Peaks(runtime)
+        peaks = {"gflops": loops.gflops, "gigabytes": loops.gigabytes, "gops": IntegerPeak(runtime).gops}
     call: Callable[[], Any] | None = None
     answer(ready=True)
     for line in commands:
@@ -65,7 +67,7 @@ def serve(kind: str, threads: int, commands: TextIO, answers: TextIO) -> None:
             assert call is not None
             answer(seconds=min(seconds for _, seconds in _after_warm_up(call)))
         else:
-            rates = _after_warm_up(getattr(peaks, command["command"]))
+            rates = _after_warm_up(peaks[command["command"]])
             answer(rate=max(rate for rate, _ in rates))
 
 

@@ -3,7 +3,7 @@
 The peak is that of the instruction itself: as many independent sums as the register tile has, and nothing
 loaded or stored. The arithmetic is that of `peaks`, with four products in the place of one:
 
-    chains * 16 lanes * 4 products * 2 (multiply and add) operations an iteration of every thread
+    chains * 16 lanes * 4 (or 2) products * 2 (multiply and add) operations an iteration of every thread
 
 A matrix unit, where there is one, has a peak of its own: 16 rows * 16 columns * 64 products * 2 operations an
 instruction, with four independent sums.
@@ -28,6 +28,7 @@ from numpy_siglip.kernels.machine.vector import LANES
 from numpy_siglip.kernels.products.integer_product import multiply_integers, plan_integer_product
 from numpy_siglip.kernels.products.matrix_product import Plan
 from numpy_siglip.kernels.tiles.integer_packing import PackedIntegers, pack_integers
+from numpy_siglip.kernels.tiles.integer_tile import word_of_this_machine
 from numpy_siglip.kernels.tiles.matrix_tile import close_matrix_unit, open_matrix_unit, uses_matrix_unit
 from numpy_siglip.kernels.tiles.tile import tile_of_this_machine
 
@@ -146,6 +147,42 @@ def _dot_loop(tasks: int, iterations: int, out: np.ndarray, counters: np.ndarray
     wait_for_tasks(counters, 0, tasks)
 
 
+class IntegerPeak:
+    """Measures what the instructions do that products of integers are made of.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        Its threads are used.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._sums = np.empty(_PIECES * runtime.threads, np.int32)
+        self.gops()
+
+    def gops(self) -> float:
+        """Of the matrix unit, if products are computed by it, and otherwise of vectors."""
+        return self.of_matrix_unit() if uses_matrix_unit() else self.of_vectors()
+
+    def of_vectors(self) -> float:
+        """Multiply and add of all threads now, in billions a second."""
+        tile = tile_of_this_machine()
+        words = tile.rows * tile.vectors * _UNROLLED * LANES
+        start = time.perf_counter()
+        self._runtime.run(_dot_loop, len(self._sums), _ITERATIONS, self._sums)
+        return self._rate(words * word_of_this_machine().neighbours * 2, start)
+
+    def of_matrix_unit(self) -> float:
+        """The same of the matrix unit."""
+        start = time.perf_counter()
+        self._runtime.run(_matrix_loop, len(self._sums), _ITERATIONS, kernels=1)
+        return self._rate(_MATRIX_SUMS * 16 * 16 * 64 * 2, start)
+
+    def _rate(self, operations: int, start: float) -> float:
+        return operations * _ITERATIONS * len(self._sums) / (time.perf_counter() - start) / 1e9
+
+
 def measure_integer_products(threads: int) -> list[dict[str, Any]]:
     """Every shape in turn with the peak: billions of operations a second, and the share of the peak.
 
@@ -160,23 +197,8 @@ def measure_integer_products(threads: int) -> list[dict[str, Any]]:
         ``matrix_peak_gops`` and ``matrix_share``, None where there is no matrix unit.
     """
     runtime = Runtime(threads)
-    sums = np.empty(_PIECES * threads, np.int32)
-    operations = tile_of_this_machine().rows * tile_of_this_machine().vectors * _UNROLLED * LANES * 8
-
-    def peak() -> float:
-        start = time.perf_counter()
-        runtime.run(_dot_loop, len(sums), _ITERATIONS, sums)
-        return operations * _ITERATIONS * len(sums) / (time.perf_counter() - start) / 1e9
-
-    def matrix_peak() -> float:
-        start = time.perf_counter()
-        runtime.run(_matrix_loop, len(sums), _ITERATIONS, kernels=1)
-        operations = _MATRIX_SUMS * 16 * 16 * 64 * 2
-        return operations * _ITERATIONS * len(sums) / (time.perf_counter() - start) / 1e9
-
-    peaks = [peak, matrix_peak] if uses_matrix_unit() else [peak]
-    for measure in peaks:
-        measure()
+    peak = IntegerPeak(runtime)
+    peaks = [peak.of_vectors, peak.of_matrix_unit] if uses_matrix_unit() else [peak.of_vectors]
     results = []
     for name, (rows, depth, width) in SHAPES.items():
         draw = np.random.default_rng(0)

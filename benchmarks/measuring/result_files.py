@@ -19,8 +19,8 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     atomic_write({path: lambda stream: stream.write(text.encode())})
 
 
-def newest_results(benchmark: str, folder: Path = RESULTS) -> dict[str, Any] | None:
-    """The latest complete results of a benchmark, quick ones left aside.
+def newest_results(benchmark: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """The latest complete results of a benchmark on each kind of processor, quick ones left aside.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def newest_results(benchmark: str, folder: Path = RESULTS) -> dict[str, Any] | N
 
     Returns
     -------
-    dict or None
-        None if there are none.
+    list of dict
+        The latest of all first.
     """
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     fit = [
@@ -39,7 +39,16 @@ def newest_results(benchmark: str, folder: Path = RESULTS) -> dict[str, Any] | N
         for results in found
         if results.get("benchmark") == benchmark and results.get("complete") and not results.get("quick")
     ]
-    return max(fit, key=lambda results: results["date"], default=None)
+    newest: dict[str, dict[str, Any]] = {}
+    for results in sorted(fit, key=lambda results: results["date"]):
+        newest[processor_of(results)] = results
+    return sorted(newest.values(), key=lambda results: results["date"], reverse=True)
+
+
+def processor_of(results: dict[str, Any]) -> str:
+    """What the processor is called that results were measured on."""
+    name: str = results["machine"]["processor"]
+    return name
 
 
 def anonymous(values: dict[str, Any]) -> dict[str, Any]:

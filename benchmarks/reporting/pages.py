@@ -13,6 +13,7 @@ from typing import Any
 from measuring.result_files import RESULTS, newest_results
 from reporting.summary import summary
 from reporting.tables import accuracy_tables, models_tables, operations_tables, quantized_tables
+from reporting.workload_tables import workloads_tables
 
 PAGES = (Path(__file__).parents[2] / "README.md", Path(__file__).parents[1] / "RESULTS.md")
 
@@ -21,11 +22,18 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "operations": operations_tables,
     "accuracy": accuracy_tables,
     "quantized": quantized_tables,
+    "workloads": workloads_tables,
 }
 """What is shown of one benchmark, by its name. A new benchmark adds itself here."""
+
+
+def _of_each_machine(table: Callable[[dict[str, Any]], str]) -> Callable[[list[dict[str, Any]]], str]:
+    return lambda found: "\n\n".join(map(table, found))
+
+
 BLOCKS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "summary": (summary, ("models", "quantized", "accuracy")),
-    **{name: (table, (name,)) for name, table in TABLES.items()},
+    **{name: (_of_each_machine(table), (name,)) for name, table in TABLES.items()},
 }
 """What stands in a block, by its name, and the benchmarks whose results it is made of."""
 
@@ -66,8 +74,8 @@ def fill_blocks(text: str, folder: Path = RESULTS, page: str = "README.md") -> s
     return _BLOCK.sub(fill, text)
 
 
-def _newest(benchmark: str, folder: Path) -> dict[str, Any]:
+def _newest(benchmark: str, folder: Path) -> list[dict[str, Any]]:
     results = newest_results(benchmark, folder)
-    if results is None:
+    if not results:
         raise ReportError(f"no complete results of {benchmark}; run python benchmarks/{benchmark}.py")
     return results

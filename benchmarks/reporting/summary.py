@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from measuring.result_files import counted
+from measuring.result_files import counted, processor_of
 from reporting.contestants import OURS, TITLES
 from reporting.tables import day_and_commit, speed_cell
 
@@ -13,28 +13,33 @@ _INT8 = "-int8"
 """Ends the names of contestants that compute in integers."""
 
 
-def summary(models: dict[str, Any], quantized: dict[str, Any], accuracy: dict[str, Any]) -> str:
-    """Speed in float32 and in int8, where it was measured, and how accurate the bundled model is.
+def summary(
+    models: list[dict[str, Any]], quantized: list[dict[str, Any]], accuracy: list[dict[str, Any]]
+) -> str:
+    """Speed in float32 and in int8 on each machine, and how accurate the bundled model is.
 
     Parameters
     ----------
-    models, quantized, accuracy : dict
-        Results of the benchmarks of these names.
+    models, quantized, accuracy : list of dict
+        Results of the benchmarks of these names on each machine, the latest first.
     """
-    return "\n\n".join([speed_summary(models, quantized), accuracy_sentence(accuracy)])
+    caption = (
+        f"Milliseconds for one image of {MODEL}, computed alone or eight at a time; in brackets the time of "
+        "numpy_siglip divided by theirs: below 1, numpy_siglip is faster."
+    )
+    in_int8 = {processor_of(results): results for results in quantized}
+    tables = [speed_summary(results, in_int8.get(processor_of(results))) for results in models]
+    return "\n\n".join([caption, *tables, accuracy_sentence(accuracy[0])])
 
 
-def speed_summary(models: dict[str, Any], quantized: dict[str, Any]) -> str:
+def speed_summary(models: dict[str, Any], quantized: dict[str, Any] | None) -> str:
     """One row for each number of images and kind of numbers, one column for each contestant."""
     fit = [case for case in models["speed"] if case["model"] == MODEL]
     cases = [("float32", case["batch"], case["contestants"]) for case in fit]
-    if quantized["model"] == MODEL:
+    if quantized is not None and quantized["model"] == MODEL:
         cases += [("int8", case["batch"], _in_int8(case["contestants"])) for case in quantized["speed"]]
     names = [name for name in TITLES if any(name in rows for _, _, rows in cases)]
     lines = [
-        f"Milliseconds for one image of {MODEL}, computed alone or eight at a time; in brackets the time of "
-        "numpy_siglip divided by theirs: below 1, numpy_siglip is faster.",
-        "",
         "| numbers | images | " + " | ".join(TITLES[name] for name in names) + " |",
         "|---|--:|" + "--:|" * len(names),
     ]
@@ -73,12 +78,10 @@ def _in_int8(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _measured_on(models: dict[str, Any], quantized: dict[str, Any]) -> str:
+def _measured_on(models: dict[str, Any], quantized: dict[str, Any] | None) -> str:
     """One sentence on machine, date and commit of both."""
-    where, again = _machine(models), _machine(quantized)
-    when, later = day_and_commit(models), day_and_commit(quantized)
-    if where != again:
-        return f"Measured in float32 on {where}: {when}; in int8 on {again}: {later}."
+    where, when = _machine(models), day_and_commit(models)
+    later = when if quantized is None else day_and_commit(quantized)
     if when != later:
         return f"Measured on {where}: in float32 on {when}; in int8 on {later}."
     return f"Measured on {where}: {when}."

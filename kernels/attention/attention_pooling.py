@@ -40,7 +40,7 @@ from ..machine.runtime import Runtime, flat
 from ..machine.threads import finish_task, next_task, wait_for_tasks
 from ..machine.vector import LANES, fill, fma, load, load_part, store, store_part
 from ..products.linear import LinearWeights, linear, linear_cost, linear_reference
-from ..rows.softmax import softmax
+from ..rows.softmax import softmax, softmax_cost
 from ..tiles.packing import PackedLinear, pack_linear
 from .attention import attention_cost, attention_reference
 
@@ -146,6 +146,25 @@ def attention_pooling_cost(
         bytes=float32_traffic(
             batch * tokens * width, width, 4 * (width * width + width), batch * width, maps
         ),
+    )
+
+
+def folded_pooling_cost(
+    *, batch: int, tokens: int, width: int, num_heads: int, return_attention: bool = False
+) -> Cost:
+    """Cost of one call as it is compiled, which does less than the definition counts; see `FoldedPooling`."""
+    sums = batch * num_heads
+    parts = (
+        linear_cost(rows=batch * tokens, in_features=width, out_features=num_heads),
+        softmax_cost(rows=sums, width=tokens),
+        linear_cost(rows=sums, in_features=width, out_features=width),
+        linear_cost(rows=batch, in_features=width, out_features=width),
+    )
+    maps = sums * tokens if return_attention else 0
+    matrices = num_heads * width + 2 * (width * width + width)
+    return Cost(
+        flops=sum(part.flops for part in parts) + 2 * sums * tokens * width,
+        bytes=float32_traffic(batch * tokens * width, matrices, batch * width, maps),
     )
 
 
@@ -304,7 +323,20 @@ def sum_rows(
             break
         image, column = task // strips, task % strips * LANES
         count = min(LANES, width - column)
-        for s in range(sets):
+        fours = sets & -4 if count == LANES else 0
+        for s in range(0, fours, 4):  # which need not wait for one another, and share the rows
+            first = (image * sets + s) * tokens
+            a, b, c, d = fill(np.float32(0)), fill(np.float32(0)), fill(np.float32(0)), fill(np.float32(0))
+            for t in range(first, first + tokens):
+                numbers = load(rows, (image * tokens + t - first) * width + column)
+                a, b = fma(numbers, weights[t], a), fma(numbers, weights[t + tokens], b)
+                c, d = fma(numbers, weights[t + 2 * tokens], c), fma(numbers, weights[t + 3 * tokens], d)
+            offset = (image * sets + s) * width + column
+            store(out, offset, a)
+            store(out, offset + width, b)
+            store(out, offset + 2 * width, c)
+            store(out, offset + 3 * width, d)
+        for s in range(fours, sets):
             total = fill(np.float32(0))
             for t in range(tokens):
                 offset = (image * tokens + t) * width + column

@@ -7,6 +7,7 @@ from ..attention.attention_pooling import (
     attention_pooling,
     attention_pooling_cost,
     attention_pooling_reference,
+    folded_pooling_cost,
 )
 from .operation import Operands, operation, shapes_of_models
 from .sampling import Sampler
@@ -61,6 +62,7 @@ def attention_operands(
     model_shapes=shapes_of_models(
         lambda m: {"batch": 1, "tokens": m.tokens, "width": m.hidden_size, "num_heads": m.num_heads}
     ),
+    compiled_cost=folded_pooling_cost,
 )
 def attention_pooling_operands(
     draw: Sampler, *, batch: int, tokens: int, width: int, num_heads: int, return_attention: bool = False

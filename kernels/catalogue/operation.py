@@ -41,6 +41,8 @@ class Op:
     """Small and awkward: every axis at one, odd, and not a multiple of anything."""
     model_shapes: dict[str, Shape]
     """The shapes of one image, of one text or of a batch of both in published models, by model."""
+    compiled_cost: Callable[..., Cost]
+    """What the compiled form does, which may be less than what the definition counts."""
 
 
 def operation(
@@ -50,6 +52,7 @@ def operation(
     *,
     check_shapes: tuple[Shape, ...],
     model_shapes: dict[str, Shape],
+    compiled_cost: Callable[..., Cost] | None = None,
 ) -> Callable[[Callable[..., Operands]], Callable[..., Operands]]:
     """List an operation, which has the name of its reference; see `Op` for what is given.
 
@@ -62,7 +65,8 @@ def operation(
 
     def list_it(operands: Callable[..., Operands]) -> Callable[..., Operands]:
         name = reference.__name__.removesuffix("_reference")
-        LISTED.append(Op(name, reference, compiled, operands, cost, check_shapes, model_shapes))
+        work = compiled_cost or cost
+        LISTED.append(Op(name, reference, compiled, operands, cost, check_shapes, model_shapes, work))
         return operands
 
     return list_it
