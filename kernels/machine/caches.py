@@ -12,13 +12,14 @@ Linux, Documentation/ABI/testing/sysfs-devices-system-cpu; Apple, "sysctl", hw.p
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from .processor import ask_apple
 
 VARIABLE = "NUMPY_SIGLIP_CACHES"
 """The environment variable that overrides both sizes."""
@@ -105,11 +106,5 @@ def _number_of_processors(text: str) -> int:
 
 def _ask_apple() -> Caches:
     """Of the fast cores, which share their second level."""
-
-    def ask(name: str) -> int:
-        value, size = ctypes.c_int64(0), ctypes.c_size_t(8)
-        key = f"hw.perflevel0.{name}".encode()
-        answer = ctypes.CDLL(None).sysctlbyname(key, ctypes.byref(value), ctypes.byref(size), None, 0)
-        return value.value if answer == 0 else 0
-
-    return Caches(ask("l1dcachesize"), ask("l2cachesize") // max(1, ask("cpusperl2")))
+    first, second = ask_apple("hw.perflevel0.l1dcachesize"), ask_apple("hw.perflevel0.l2cachesize")
+    return Caches(first, second // max(1, ask_apple("hw.perflevel0.cpusperl2")))

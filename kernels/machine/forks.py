@@ -59,7 +59,7 @@ def wait_before_forks(lock: Callable[[], Any]) -> None:
     --------
     >>> import threading
     >>> lock = threading.RLock()
-    >>> wait_before_forks(lambda: lock)
+    >>> wait_before_forks(lambda lock=lock: lock)
     """
     _LOCKS.append(lock)
 

@@ -16,6 +16,7 @@ This file is imported when the first kernel is used; it builds on the inside of 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -96,12 +97,16 @@ class KernelCache:
             if folder.exists() and why_not_to_trust(folder):
                 return
             write_whole(file, dumps(result._reduce()), temporary)
-            for old in folder.glob(f"{self._name}.*.kernel"):
-                if f".{source_digest()}." not in old.name:
-                    old.unlink(missing_ok=True)
         except OSError as cause:
-            temporary.unlink(missing_ok=True)
-            _warn_that_nothing_is_kept(str(cause.strerror), folder)
+            if not file.exists():  # else another process was sooner, and reads it: Windows keeps it then
+                _warn_that_nothing_is_kept(str(cause.strerror), folder)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            return
+        for old in folder.glob(f"{self._name}.*.kernel"):
+            if f".{source_digest()}." not in old.name:
+                with contextlib.suppress(OSError):  # gone, or in use
+                    old.unlink()
 
     def flush(self) -> None:
         """Forget nothing: files are replaced one by one."""

@@ -137,4 +137,5 @@ def making_pack(folder: Path) -> Iterator[None]:
         temporary.replace(folder / DESCRIPTION)
     finally:
         _MAKING.pop()
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -64,20 +64,31 @@ def features_of_the_processor() -> frozenset[str]:
 
 def _features_of_arm() -> set[str]:
     """What LLVM's names of processors do not show."""
-    try:
-        library = ctypes.CDLL(None)
-        if sys.platform == "darwin":
-            value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
-            key = b"hw.optional.arm.FEAT_DotProd"
-            answer = library.sysctlbyname(key, ctypes.byref(value), ctypes.byref(size), None, 0)
-            has_dot_product = answer == 0 and value.value != 0
-        else:
-            ask = library.getauxval
-            ask.argtypes, ask.restype = [ctypes.c_ulong], ctypes.c_ulong
-            has_dot_product = ask(_CAPABILITIES) & _DOT_PRODUCT != 0
-    except (OSError, TypeError, AttributeError):  # a system without these functions
-        return set()
+    if sys.platform == "darwin":
+        has_dot_product = ask_apple("hw.optional.arm.FEAT_DotProd") != 0
+    else:
+        try:
+            ask = ctypes.CDLL(None).getauxval
+        except (OSError, TypeError, AttributeError):  # a system without this function
+            return set()
+        ask.argtypes, ask.restype = [ctypes.c_ulong], ctypes.c_ulong
+        has_dot_product = ask(_CAPABILITIES) & _DOT_PRODUCT != 0
     return {"dotprod"} if has_dot_product else set()
+
+
+def ask_apple(name: str) -> int:
+    """What ``sysctl`` of macOS says by this name, a whole number; 0 where it says nothing.
+
+    Examples
+    --------
+    >>> ask_apple("hw.nothing")
+    0
+    """
+    if sys.platform != "darwin":
+        return 0
+    value, size = ctypes.c_int64(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int64))
+    answer = ctypes.CDLL(None).sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None, 0)
+    return value.value if answer == 0 else 0
 
 
 @functools.cache

@@ -50,6 +50,7 @@ import numpy as np
 from . import tuning
 from .compilation import instruction, jit_is_disabled, kernel, part
 from .forks import start_over_in_children
+from .processor import ask_apple
 
 _LOG = logging.getLogger("numpy_siglip")
 PHASES = 2
@@ -154,19 +155,27 @@ def compile_waiting() -> None:
 def available_threads() -> int:
     """Threads to use by default: the processors this process may use.
 
-    The least of the processor affinity, the container's CPU quota and ``NUMBA_NUM_THREADS``.
+    The least of the processor affinity (on a Mac, the number of fast cores), the container's CPU quota and
+    ``NUMBA_NUM_THREADS``.
 
     Examples
     --------
     >>> available_threads() >= 1
     True
     """
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = [processors, *_quota()]
+    limits = [_processors(), *_quota()]
     wanted = os.environ.get("NUMBA_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted) >= 1:
         limits.append(int(wanted))
     return min(limits)
+
+
+def _processors() -> int:
+    """Those that this process may use; on a Mac the fast ones, since all wait for the slowest in the end."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    fast = ask_apple("hw.perflevel0.logicalcpu") if sys.platform == "darwin" else 0
+    return fast or os.cpu_count() or 1
 
 
 def _quota() -> list[int]:

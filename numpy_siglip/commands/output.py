@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -57,6 +58,8 @@ def print_result(text: str, *, end: str = "\n") -> None:
     except BrokenPipeError:
         raise
     except OSError as cause:
+        if os.name == "nt" and cause.errno == errno.EINVAL:  # what a closed pipe is called there
+            raise BrokenPipeError(*cause.args) from cause
         drop_output()
         raise SiglipError(f"standard output: {cause.strerror or cause}") from cause
 

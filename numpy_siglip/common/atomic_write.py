@@ -16,6 +16,7 @@ import platform
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -217,6 +218,26 @@ def sweep(folder: Path) -> None:
 def _is_in_use(staging: Path, process: int) -> bool:
     if process == os.getpid():  # in a container, processes one after the other have the same number
         return staging.with_suffix("") in _OWN
+    return process_lives(process)
+
+
+def process_lives(process: int) -> bool:
+    """Whether there is a process of this number, of whatever user.
+
+    Examples
+    --------
+    >>> process_lives(os.getpid())
+    True
+    """
+    if sys.platform == "win32":  # where signal 0 is Ctrl-C
+        import ctypes
+
+        limited_information, access_denied = 0x1000, 5
+        handle = ctypes.windll.kernel32.OpenProcess(limited_information, False, process)
+        if not handle:
+            return bool(ctypes.windll.kernel32.GetLastError() == access_denied)
+        ctypes.windll.kernel32.CloseHandle(handle)
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -107,7 +107,7 @@ def read_image(
     Examples
     --------
     >>> read_image(photo, resized_to=lambda height, width: (64, 64)).size
-    (160, 107)
+    (320, 214)
     """
     from PIL import Image, UnidentifiedImageError
 

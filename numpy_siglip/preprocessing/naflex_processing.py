@@ -209,7 +209,7 @@ class Siglip2ImageProcessor(ImageSteps):
         --------
         >>> from numpy_siglip import Siglip2ImageProcessor
         >>> Siglip2ImageProcessor(patch_size=16, max_num_patches=256).size_after_resizing(480, 640)
-        (208, 288)
+        (224, 288)
         """
         if not self.do_resize:
             return None

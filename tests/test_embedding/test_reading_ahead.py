@@ -94,9 +94,9 @@ def test_files_are_read_by_other_threads_and_give_the_same_bits(toy_folder, phot
     readers = set()
     read_image = image_batches.read_image
 
-    def watched(path):
+    def watched(path, resized_to):
         readers.add(threading.current_thread().name)
-        return read_image(path)
+        return read_image(path, resized_to)
 
     monkeypatch.setattr(image_batches, "read_image", watched)
     embedder = Embedder.from_pretrained(toy_folder, threads=2)

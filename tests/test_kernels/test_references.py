@@ -127,6 +127,7 @@ def test_every_reference_and_cost_is_registered():
         del found[name]  # computes nothing
     listed = {f"{op.name}_reference": op.reference for op in OPS}
     listed |= {f"{op.name}_cost": op.cost for op in OPS}
+    listed |= {op.compiled_cost.__name__: op.compiled_cost for op in OPS}
     assert found == listed
     assert len({op.name for op in OPS}) == len(OPS)
 
