@@ -124,6 +124,7 @@ def main() -> int:
         "complete": not (options.operations or options.shapes),
         **describe_machine(),
         "threads": threads,
+        "own_ceilings": True,
         "compile_seconds": _compile_seconds(),
         "operations": [],
     }
