@@ -8,9 +8,9 @@ from measuring.result_files import counted
 from reporting.contestants import OURS, TITLES
 
 _OWN_CEILINGS = (
-    "multiply-adds on registers for GFLOP/s, those of integers for products of integers, a copy of 128 MB for "
-    "GB/s, which what lies in a cache exceeds. Counted is the arithmetic that is done: pooling does a fraction "
-    "of what its definition asks for."
+    "multiply-adds on registers for GFLOP/s, those of integers for products of integers, a copy of 128 MB "
+    "for GB/s, which what lies in a cache exceeds. Counted is the arithmetic that is done: pooling does a "
+    "fraction of what its definition asks for."
 )
 _CEILINGS_OF_FLOATS = (
     "multiply-adds on registers for GFLOP/s; a copy of 128 MB for GB/s, which what lies in a cache exceeds. "
