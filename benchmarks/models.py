@@ -13,7 +13,6 @@ import argparse
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from contestants.worker import pixels_file
 from measuring.machine import describe_machine, short_name
 from measuring.measurement import measure_speed, measure_start_up, start_once
 from measuring.result_files import RESULTS, anonymous, counted, write_results
-from measuring.worker_process import ContestantError, run_script
+from measuring.worker_process import ContestantError, run_script, say
 from numpy_siglip.common.atomic_write import check_writable
 from numpy_siglip.kernels.machine.threads import available_threads
 from numpy_siglip.tools.vision_cost import total_cost, vision_costs
@@ -112,7 +111,7 @@ def _measure_model(
 ) -> None:
     """Add the measurements of one shape to the results, and write them down after each."""
     config = find_configuration(model)
-    _say(f"{model}: writing a random checkpoint")
+    say(f"{model}: writing a random checkpoint")
     write_random_checkpoint(folder, config)
     for batch in {1, *_batches(options, model)}:
         np.save(pixels_file(folder, batch), random_pixels(config, batch))
@@ -123,13 +122,13 @@ def _measure_model(
     names = [name for name in names if name not in failed]
 
     if results["cold_cache"] is None:
-        _say(f"{model}: starting once with an empty cache of compiled code")
+        say(f"{model}: starting once with an empty cache of compiled code")
         with tempfile.TemporaryDirectory(prefix="empty-cache-", dir=folder) as cache:
             start = start_once(FIELD, Ours.name, folder, options.threads, {"NUMBA_CACHE_DIR": cache})
         results["cold_cache"] = {"model": model, **start}
 
-    _say(f"{model}: starting each contestant {options.starts} times")
-    start_up = measure_start_up(FIELD, names, folder, options.threads, options.starts, _say)
+    say(f"{model}: starting each contestant {options.starts} times")
+    start_up = measure_start_up(FIELD, names, folder, options.threads, options.starts, say)
     results["start_up"].append(
         anonymous({"model": model, **start_up, "failed": {**failed, **start_up["failed"]}})
     )
@@ -137,7 +136,7 @@ def _measure_model(
 
     flops = total_cost(vision_costs(config)).flops
     for batch in _batches(options, model):
-        _say(f"{model}: {counted(batch, 'image')}, {options.rounds} rounds")
+        say(f"{model}: {counted(batch, 'image')}, {options.rounds} rounds")
         speed = measure_speed(
             FIELD,
             [name for name in names if name not in start_up["failed"]],
@@ -147,7 +146,7 @@ def _measure_model(
             flops=flops,
             rounds=options.rounds,
             budget=options.budget,
-            report=_say,
+            report=say,
         )
         for name, row in speed["contestants"].items():
             ratio = f"   ours / theirs {row['ratio']:.2f}" if row["ratio"] else ""
@@ -172,17 +171,13 @@ def _present(names: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 
 def _export(folder: Path, model: str) -> str:
     """Write the ONNX file; the reason if that fails."""
-    _say(f"{model}: exporting {ONNX_FILE}")
+    say(f"{model}: exporting {ONNX_FILE}")
     process = run_script(_EXPORT, str(folder), capture_output=True, check=False)
     if process.returncode == 0:
         return ""
     reason = "the export to ONNX failed: " + (process.stderr.strip().splitlines() or ["no reason given"])[-1]
-    _say(reason)
+    say(reason)
     return reason
-
-
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,7 +32,7 @@ from measuring.integer_peak import measure_integer_products
 from measuring.machine import describe_machine, short_name
 from measuring.ratios import median_ratio, median_ratio_to_best
 from measuring.result_files import RESULTS, write_results
-from measuring.worker_process import ContestantError, run_script
+from measuring.worker_process import ContestantError, run_script, say
 from numpy_siglip import SiglipImageProcessor
 from numpy_siglip.kernels.machine.threads import available_threads
 from numpy_siglip.tools.quantize.calibration import drawn_images
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder = Path(temporary)
             _prepare(folder, options.model)
             for batch in options.batches:
-                _say(f"{options.model}: {batch} images, {options.rounds} rounds")
+                say(f"{options.model}: {batch} images, {options.rounds} rounds")
                 results["speed"].append(_measure(names, folder, batch, options))
     except (ContestantError, subprocess.CalledProcessError, OSError) as error:
         print(f"quantized.py: {error}", file=sys.stderr)
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(folder: Path, model: str) -> None:
     """Write the checkpoint, images, and what peers make of them."""
-    _say(f"{model}: writing a random checkpoint, exporting and quantising it")
+    say(f"{model}: writing a random checkpoint, exporting and quantising it")
     write_random_checkpoint(folder, find_configuration(model))
     processor = SiglipImageProcessor.from_pretrained(folder)
     for batch in (1, 8):
@@ -130,10 +130,6 @@ def _measure(names: list[str], folder: Path, batch: int, options: argparse.Names
 
 def _cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray((x * y).sum(axis=-1) / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1))
-
-
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

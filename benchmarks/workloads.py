@@ -25,17 +25,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from contestants.field import FIELD
+from contestants.field import FIELD, start
 from contestants.quantized_runners import ALL_RUNNERS
 from contestants.random_checkpoint import find_configuration, random_pixels, write_random_checkpoint
 from contestants.runners import Ours
 from contestants.worker import pixels_file
-from contestants.workload_worker import READERS, SUFFIX, missing_packages
+from contestants.workload_worker import READERS, missing_packages
+from measuring.contestant import Contestant
 from measuring.machine import describe_machine, short_name
 from measuring.measurement import start_once
 from measuring.ratios import median_ratio
 from measuring.result_files import RESULTS, write_results
-from measuring.worker_process import ContestantError, WorkerProcess, run_script
+from measuring.worker_process import ContestantError, WorkerProcess, run_script, say
 from numpy_siglip.kernels.machine.threads import available_threads
 from reporting.workload_tables import workloads_tables
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="siglip-benchmark-") as temporary:
             model = Path(temporary) / "model"
-            _say(f"writing a random checkpoint of {options.model}")
+            say(f"writing a random checkpoint of {options.model}")
             config = find_configuration(options.model)
             write_random_checkpoint(model, config)
             np.save(pixels_file(model, 1), random_pixels(config, 1))
@@ -89,12 +90,12 @@ def _measure_first_embedding(model: Path, temporary: Path, options: argparse.Nam
         "a pack": {"NUMPY_SIGLIP_KERNELS": str(pack), "NUMBA_CACHE_DIR": str(temporary / "none")},
         "a cache": {"NUMBA_CACHE_DIR": str(cache)},
     }
-    _say("making a pack of compiled code")
+    say("making a pack of compiled code")
     warmup = [sys.executable, "-m", "numpy_siglip", "warmup", "--quiet", "--output", str(pack)]
     subprocess.run(warmup, check=True)
     found = {}
     for state, environment in states.items():
-        _say(f"first embedding with {state}")
+        say(f"first embedding with {state}")
         starts = [
             start_once(FIELD, Ours.name, model, options.threads, environment)["start_up_seconds"]
             for _ in range(1 if state == "nothing compiled" else 3)
@@ -110,12 +111,14 @@ def _measure_folders(model: Path, temporary: Path, options: argparse.Namespace) 
     with ExitStack() as stack:
         running = {}
         for name in names:
-            running[name] = stack.enter_context(_start(name, model, options.threads))
+            arguments = [name, str(model), str(options.threads)]
+            worker = WorkerProcess(_SCRIPTS / "workload_worker.py", arguments, {})
+            running[name] = stack.enter_context(worker)
             running[name].answer()
         for size, count in PICTURES.items():
             folder = temporary / "{}x{}".format(*size)
             _write_pictures(folder, size, max(1, count // options.fewer))
-            _say(f"{len(list(folder.iterdir()))} pictures of {size[0]} x {size[1]}, {options.rounds} rounds")
+            say(f"{len(list(folder.iterdir()))} pictures of {size[0]} x {size[1]}, {options.rounds} rounds")
             times: dict[str, list[float]] = {}
             alone: dict[str, list[float]] = {}
             for number in range(options.rounds + 1):
@@ -157,22 +160,19 @@ def _measure_contention(model: Path, options: argparse.Namespace) -> list[dict[s
     """Images a second of several processes together, which all call at once."""
     names = [name for name in PEERS if not ALL_RUNNERS[name].missing_packages()]
     if any(ALL_RUNNERS[name].needs_onnx for name in names):
-        _say("exporting to ONNX")
+        say("exporting to ONNX")
         run_script(_SCRIPTS / "export_onnx.py", str(model), check=True, stdout=sys.stderr)
     cores = options.threads
     cases = []
     for processes, threads in ((1, 1), (1, cores), (cores, 1), (2 * cores, cores)):
-        _say(f"{processes} processes of {threads} threads")
+        say(f"{processes} processes of {threads} threads")
         rates = {}
         for name in names:
             with ExitStack() as stack:
-                environment = ALL_RUNNERS[name].environment(threads)
-                workers = [
-                    stack.enter_context(_start(f"repeat:{name}", model, threads, environment))
-                    for _ in range(processes)
-                ]
+                workers = [stack.enter_context(start(name, model, 1, threads)) for _ in range(processes)]
                 for worker in workers:
-                    worker.answer()
+                    worker.loaded()
+                    worker.time(1)
                 rates[name] = [_rate(workers, options.seconds) for _ in range(options.rounds)]
         cases.append(
             {
@@ -184,16 +184,9 @@ def _measure_contention(model: Path, options: argparse.Namespace) -> list[dict[s
     return cases
 
 
-def _rate(workers: list[WorkerProcess], seconds: float) -> float:
-    command = {"command": "repeat", "seconds": seconds}
+def _rate(workers: list[Contestant], seconds: float) -> float:
     with ThreadPoolExecutor(len(workers)) as pool:
-        answers = list(pool.map(lambda worker: worker.ask(command), workers))
-    return sum(answer["images"] / answer["seconds"] for answer in answers)
-
-
-def _start(name: str, model: Path, threads: int, environment: dict[str, str] | None = None) -> WorkerProcess:
-    arguments = [name, str(model), str(threads)]
-    return WorkerProcess(_SCRIPTS / "workload_worker.py", arguments, environment or {})
+        return sum(pool.map(lambda worker: worker.repeat(seconds), workers))
 
 
 def _write_pictures(folder: Path, size: tuple[int, int], count: int) -> None:
@@ -205,11 +198,7 @@ def _write_pictures(folder: Path, size: tuple[int, int], count: int) -> None:
         waves = [np.sin(draw.uniform(3, 90) * x + draw.uniform(3, 90) * y * x) for _ in range(3)]
         pixels = np.stack(waves, axis=-1) * 90 + 128 + draw.integers(-6, 7, (size[1], size[0], 3))
         picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-        picture.save(folder / f"{number:03}{SUFFIX}", quality=90)
-
-
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+        picture.save(folder / f"{number:03}.jpg", quality=90)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -219,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="base-patch16-224", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of turns; default: %(default)s")
     parser.add_argument(
-        "--seconds", type=float, default=4, help="of a turn of several processes; %(default)s"
+        "--seconds", type=float, default=4, help="of several processes at once; default: %(default)s"
     )
     parser.add_argument("--fewer", type=int, default=1, help="divides the number of pictures")
     parser.add_argument("--skip-compiling", action="store_true", help="leave out the first embedding")

@@ -15,7 +15,7 @@ repository=$(cd "$(dirname "$0")/.." && pwd)
 release=bookworm version=3.11
 
 if [ ! -e "$folder/complete" ]; then
-    command -v debootstrap qemu-aarch64-static >/dev/null || apt-get install -y debootstrap qemu-user-static
+    { command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null || apt-get install -y debootstrap qemu-user-static
     # Packages are unpacked and not configured, for which programs of theirs would have to run.
     debootstrap --foreign --arch=arm64 --variant=minbase --include=python3 "$release" "$folder/system"
     for package in "$folder"/system/var/cache/apt/archives/*.deb; do

@@ -183,7 +183,7 @@ def test_accuracy_is_what_is_published(tmp_path):
     assert accuracy.main(["--rounds", "1", "--output", str(tmp_path)]) == 0
     (file,) = tmp_path.iterdir()
     measured = json.loads(file.read_text())
-    published = newest_results("accuracy")
+    published = newest_results("accuracy")[0]
     assert published["pictures"] == measured["pictures"] == 600
     rows = {row["name"]: row for row in published["contestants"]}
     for row in measured["contestants"]:
@@ -268,9 +268,11 @@ def test_bad_options_are_named(option, message, capsys):
         "accuracy",
         "contestants.operation_worker",
         "contestants.random_checkpoint",
+        "contestants.workload_worker",
         "measuring.machine",
         "measuring.ratios",
         "measuring.result_files",
+        "rounded_attention",
     ],
 )
 def test_examples_in_docstrings(name, tmp_path, monkeypatch):

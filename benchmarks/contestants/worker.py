@@ -10,6 +10,8 @@ output, each a line of JSON:
     <- {"seconds": 0.3, "pooler_output": [[...], ...], "peak_memory": 1234567}
     -> {"command": "time", "calls": 3}
     <- {"seconds": [0.15, 0.14, 0.14], "peak_memory": 1234567}
+    -> {"command": "repeat", "seconds": 3}
+    <- {"calls": 21, "seconds": 3.1}
 
 It ends at the end of its input.
 """
@@ -61,6 +63,12 @@ def serve(name: str, folder: Path, batch: int, threads: int, commands: TextIO, a
             embeddings = runner.embed(pixel_values)
             seconds = time.perf_counter() - begin
             answer(seconds=seconds, peak_memory=peak_memory(), pooler_output=embeddings.tolist())
+        elif command["command"] == "repeat":
+            calls, begin = 0, time.perf_counter()
+            while time.perf_counter() - begin < command["seconds"]:
+                runner.embed(pixel_values)
+                calls += 1
+            answer(calls=calls, seconds=time.perf_counter() - begin)
         else:
             times = []
             for _ in range(command["calls"]):

@@ -1,4 +1,4 @@
-"""A process that embeds folders of pictures, or embeds one image over and over, as `workloads` tells it.
+"""A process that embeds folders of pictures, as `workloads` tells it.
 
     workload_worker.py NAME FOLDER THREADS
 
@@ -7,7 +7,6 @@ It loads the model in FOLDER, answers with a line of JSON, and then obeys lines 
     -> {"command": "pictures", "folder": "..."}     every picture in it, from file to row
     -> {"command": "decoding", "folder": "..."}     decoding and preprocessing alone, on all threads
     -> {"command": "arithmetic", "images": 16}      so many images that are preprocessed, in batches
-    -> {"command": "repeat", "seconds": 3}          one image over and over
     <- {"images": 16, "seconds": 2.5}
 """
 
@@ -17,7 +16,6 @@ import json
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -30,7 +28,6 @@ from contestants.runners import Ours, load_transformers
 from measuring.worker_process import answer_channel
 
 BATCH = 8
-SUFFIX = ".jpg"
 
 
 class FolderReader(ABC):
@@ -154,16 +151,7 @@ def serve(name: str, model: Path, threads: int, commands: TextIO, answers: TextI
         answers.flush()
 
     begin = time.perf_counter()
-    reader: Any = None
-    call: Callable[[], Any]
-    if name.startswith("repeat:"):
-        runner = ALL_RUNNERS[name.removeprefix("repeat:")](threads)
-        runner.import_library()
-        runner.load(model, 1)
-        call = partial(runner.embed, np.load(model / "pixel_values_1.npy"))
-        call()
-    else:
-        reader = READERS[name](model, threads)
+    reader: Any = READERS[name](model, threads)
     answer(0, begin)
     for line in commands:
         command = json.loads(line)
@@ -172,13 +160,8 @@ def serve(name: str, model: Path, threads: int, commands: TextIO, answers: TextI
             images = len(reader.embed(Path(command["folder"])))
         elif command["command"] == "decoding":
             images = reader.decode_all(Path(command["folder"]))
-        elif command["command"] == "arithmetic":
-            images = reader.compute(command["images"])
         else:
-            images = 0
-            while time.perf_counter() - begin < command["seconds"]:
-                call()
-                images += 1
+            images = reader.compute(command["images"])
         answer(images, begin)
 
 

@@ -24,3 +24,8 @@ class Contestant(WorkerProcess):
     def time(self, calls: int) -> dict[str, Any]:
         """Seconds of each of some calls, and bytes of peak memory."""
         return self.ask({"command": "time", "calls": calls})
+
+    def repeat(self, seconds: float) -> float:
+        """Calls a second, one after the other for so long."""
+        answer = self.ask({"command": "repeat", "seconds": seconds})
+        return float(answer["calls"] / answer["seconds"])

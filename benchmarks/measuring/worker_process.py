@@ -37,6 +37,11 @@ def run_script(script: Path, *arguments: str, **options: Any) -> subprocess.Comp
     return subprocess.run(command, text=True, env={**os.environ, **_path()}, **options)
 
 
+def say(line: str) -> None:
+    """Print what is going on, and when."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
 def answer_channel() -> TextIO:
     """In a worker, standard output for answers alone: what libraries print goes to standard error then."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")

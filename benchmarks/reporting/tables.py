@@ -134,7 +134,7 @@ def conditions(results: dict[str, Any]) -> str:
     machine, versions = results["machine"], dict(results["versions"])
     memory = f", {machine['memory'] / 2**30:.0f} GB of memory" if machine["memory"] else ""
     python = versions.pop("python")
-    numbers = "int8" if results["benchmark"] == "quantized" else "float32"
+    numbers = {"quantized": "int8", "workloads": "float32 and int8"}.get(results["benchmark"], "float32")
     installed = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"Measured on {day_and_commit(results)}: "

@@ -30,8 +30,8 @@ def folders_table(cases: list[dict[str, Any]]) -> str:
     """One row for each size of pictures and contestant."""
     lines = [
         "Folders of JPEG files, from file to row, eight images at a time. The time is divided by the sum of "
-        "what decoding with resizing, and arithmetic, take alone, each on all cores: 1 is what one needs who "
-        "does one after the other. The last column divides the time of numpy_siglip by theirs.",
+        "what exact decoding with resizing, and arithmetic, take alone, each on all cores: 1 is what one "
+        "needs who does one after the other. The last column divides the time of numpy_siglip by theirs.",
         "",
         "| pictures | contestant | pictures a second | of the sum of the parts | ours / theirs |",
         "|---|---|--:|--:|--:|",

@@ -98,7 +98,7 @@ def make_pack(
 
     Raises
     ------
-    UnknownLevelError
+    InstructionLevelError
         If there is no such level.
     OSError
         If the folder cannot be written.
@@ -108,7 +108,7 @@ def make_pack(
     >>> make_pack(Path("pack"), "abacus")
     Traceback (most recent call last):
         ...
-    numpy_siglip.kernels.machine.instruction_level.UnknownLevelError: there is no level 'abacus' ...
+    numpy_siglip.kernels.machine.instruction_level.InstructionLevelError: there is no level 'abacus' ...
     """
     with contextlib.ExitStack() as stack:
         if level is not None:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from .forks import wait_before_forks
-from .kept_files import SOURCES
+from .sources import SOURCES
 
 _LOG = logging.getLogger("numpy_siglip")
 _LOCK = threading.RLock()
@@ -163,7 +163,7 @@ class Kernel(Part):
         if not _COMPILE_ONLY:
             return self.dispatcher(*arguments)
         self.dispatcher.compile(tuple(map(self.dispatcher.typeof_pyval, arguments)))
-        return 1
+        return 1  # as if it had called as many kernels as were counted; see `Team.run`
 
     def _compile(self, is_part: bool) -> Any:
         dispatcher = super()._compile(is_part)

@@ -1,6 +1,6 @@
 """One line on the terminal while kernels are compiled, so that nobody wonders what the process is at.
 
-    compiling encode for x86-64-v3, once on this machine (10 to 15 s for a first embedding): 3.4 s
+    compiling encode for x86-64-v3, once on this machine (about 10 s for a first embedding): 3.4 s
 
 It is written over with every function that has been compiled, and wiped out in the end. Where standard
 error is no terminal, the log says it once, at the level INFO.
@@ -24,37 +24,34 @@ class _Notice:
 
     def __init__(self) -> None:
         self.is_wanted = True
-        self._kernels: list[str] = []
-        self._spent = 0.0
+        self._kernel: str | None = None
+        self._begin = self._spent = 0.0
         self._length = 0
         self._was_logged = False
 
     @contextlib.contextmanager
     def of(self, kernel: str) -> Iterator[None]:
-        """Show the line while one kernel is compiled."""
-        self._kernels.append(kernel)
-        start = time.perf_counter()
-        if len(self._kernels) == 1:
-            self._begin = start - self._spent
-            self.step()
+        """Show the line while one kernel is compiled; Numba compiles one at a time."""
+        self._kernel = kernel
+        self._begin = time.perf_counter() - self._spent
+        self.step()
         try:
             yield
         finally:
-            self._kernels.pop()
-            if not self._kernels:
-                self._spent += time.perf_counter() - start
-                self._show("")
+            self._kernel = None
+            self._spent = time.perf_counter() - self._begin
+            self._show("")
 
     def step(self) -> None:
-        """Say how long it has taken so far."""
-        if not self._kernels:
+        """Say how long it has taken so far, if a kernel is being compiled."""
+        if self._kernel is None:
             return
-        text = f"compiling {self._kernels[0]} for {instruction_level().name}"
+        text = f"compiling {self._kernel} for {instruction_level().name}"
         if not self._was_logged and not _is_terminal():
             self._was_logged = True
             _LOG.info("%s; the code of kernels is kept, so that this is done once", text)
         seconds = time.perf_counter() - self._begin
-        self._show(f"{text}, once on this machine (10 to 15 s for a first embedding): {seconds:.1f} s")
+        self._show(f"{text}, once on this machine (about 10 s for a first embedding): {seconds:.1f} s")
 
     def _show(self, text: str) -> None:
         if not self.is_wanted or not _is_terminal() or not (text or self._length):

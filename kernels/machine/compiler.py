@@ -3,7 +3,7 @@
 Left to itself, Numba makes machine code of every function that a kernel contains, one by one, and once more
 in each function that contains that one, up to the kernel. Nobody calls these: what runs is the kernel, into
 which everything else was copied. So parts are taken to LLVM's language here and no further, and are
-optimised where they stand in the kernel. This halves the time to a first result.
+optimised where they stand in the kernel. This takes half of the time to a first result away.
 
 A kernel is compiled for the processor of `instruction_level`, by a code generator of its own, so that Numba
 goes on to compile everything else for the processor that it finds.
@@ -60,7 +60,7 @@ class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
 class _CompilerForLevel(Compiler):  # type: ignore[misc]
     """Numba's compiler, whose functions go to a library of the kind that is given."""
 
-    library_class: type[JITCodeLibrary]
+    kind_of_library: type[JITCodeLibrary]
     is_part: bool
 
     def __init__(
@@ -81,7 +81,7 @@ class _CompilerForLevel(Compiler):  # type: ignore[misc]
 
     def compile_extra(self, function: Any) -> Any:
         """Compile one function for one signature."""
-        library = self.library_class(_codegen(), function.__qualname__)
+        library = self.kind_of_library(_codegen(), function.__qualname__)
         library.enable_object_caching()
         self.state.library = library
         with _without_garbage_collection():
@@ -91,7 +91,7 @@ class _CompilerForLevel(Compiler):  # type: ignore[misc]
 class KernelCompiler(_CompilerForLevel):
     """Compiles entry points."""
 
-    library_class = JITCodeLibrary
+    kind_of_library = JITCodeLibrary
     is_part = False
 
     def compile_extra(self, function: Any) -> Any:
@@ -103,7 +103,7 @@ class KernelCompiler(_CompilerForLevel):
 class PartCompiler(_CompilerForLevel):
     """Compiles what kernels contain."""
 
-    library_class = _PartLibrary
+    kind_of_library = _PartLibrary
     is_part = True
 
     def compile_extra(self, function: Any) -> Any:

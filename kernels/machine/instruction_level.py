@@ -3,7 +3,7 @@
 Numba compiles for the model of processor that it finds. Code for one model is of no use to another, even
 where both have the same instructions, so kernels are compiled for one of a few levels instead: those on
 which the makers of compilers and systems agreed (``x86-64-v3`` and so on), and above them what products of
-integers can use. Compiled code that is kept then serves every processor of its level; see `kernel_files`.
+integers can use. Compiled code that is kept then serves every processor of its level; see `kernel_cache`.
 
 The level of a process is, in this order:
 
@@ -41,7 +41,7 @@ class InstructionLevel(NamedTuple):
     """All that a processor needs to run such code, in LLVM's words"""
 
 
-class UnknownLevelError(ValueError):
+class InstructionLevelError(ValueError):
     """A level that does not exist, or that this processor cannot run."""
 
 
@@ -81,7 +81,7 @@ def instruction_level() -> InstructionLevel:
 
     Raises
     ------
-    UnknownLevelError
+    InstructionLevelError
         If ``NUMPY_SIGLIP_LEVEL`` names a level that there is not, or one that this processor cannot run.
 
     Examples
@@ -101,7 +101,7 @@ def instruction_level() -> InstructionLevel:
         level = level_of_name(wanted)
         if not level.features <= has:
             missing = ", ".join(sorted(level.features - has))
-            raise UnknownLevelError(f"{VARIABLE} is {wanted}, but this processor has no {missing}")
+            raise InstructionLevelError(f"{VARIABLE} is {wanted}, but this processor has no {missing}")
         return level
     possible = [level for level in LEVELS.get(architecture(), ()) if level.features <= has]
     return possible[-1] if possible else _level_of_numba()
@@ -127,7 +127,7 @@ def level_of_name(name: str) -> InstructionLevel:
 
     Raises
     ------
-    UnknownLevelError
+    InstructionLevelError
         If there is none of this name.
 
     Examples
@@ -139,7 +139,7 @@ def level_of_name(name: str) -> InstructionLevel:
     for level in levels:
         if level.name == name:
             return level
-    raise UnknownLevelError(
+    raise InstructionLevelError(
         f"there is no level {name!r} on this architecture; there are "
         + ", ".join(level.name for level in levels)
     )

@@ -8,14 +8,12 @@ against somebody who means it: who can write the file can write its digest.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import stat
 from pathlib import Path
 
-SOURCES = next(folder for folder in Path(__file__).parents if folder.name == "kernels")
-"""The folder of all operations, however deep in it this file lies."""
+from .sources import SOURCES
 
 _MARK = b"numpy-siglip kernel 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -78,21 +76,6 @@ def read_whole(file: Path) -> bytes:
     if hashlib.sha256(content[begin:]).digest() != content[len(_MARK) : begin]:
         raise DamagedFileError("its digest is that of another content")
     return content[begin:]
-
-
-@functools.cache
-def source_digest() -> str:
-    """Digest of every source file of this package, in subfolders too; part of the name of compiled code.
-
-    Examples
-    --------
-    >>> len(source_digest())
-    16
-    """
-    digest = hashlib.sha256()
-    for file in sorted(SOURCES.rglob("*.py")):
-        digest.update(str(file.relative_to(SOURCES)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def why_not_to_trust(path: Path, source: Path = SOURCES) -> str:

@@ -37,8 +37,9 @@ from numba.core.runtime._nrt_python import c_helpers as runtime_functions
 from numba.core.serialize import dumps
 
 from .instruction_level import instruction_level
-from .kept_files import read_whole, source_digest, why_not_to_trust, write_whole
+from .kept_files import read_whole, why_not_to_trust, write_whole
 from .packs import folders_of_packs, pack_being_made
+from .sources import source_digest
 
 _LOG = logging.getLogger("numpy_siglip")
 _WARNED: set[str] = set()
@@ -98,7 +99,8 @@ class KernelCache:
                 return
             write_whole(file, dumps(result._reduce()), temporary)
         except OSError as cause:
-            if not file.exists():  # else another process was sooner, and reads it: Windows keeps it then
+            sooner = isinstance(cause, PermissionError) and file.exists()
+            if not sooner:  # than another process, whose file Windows keeps while somebody reads it
                 _warn_that_nothing_is_kept(str(cause.strerror), folder)
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -158,7 +160,10 @@ def _read(folder: Path, name: str) -> Any:
         for path in (folder, file):
             reason = why_not_to_trust(path)
             if reason:
-                _warn_that_nothing_is_kept(reason, folder)
+                if folder in folders_of_packs():
+                    _LOG.warning("%s: compiled code that is not used: %s", path, reason)
+                else:
+                    _warn_that_nothing_is_kept(reason, folder)
                 return None
         return pickle.loads(read_whole(file))
     except OSError:

@@ -23,7 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .instruction_level import instruction_level
-from .kept_files import SOURCES, source_digest, why_not_to_trust
+from .kept_files import why_not_to_trust
+from .sources import SOURCES, source_digest
 
 _LOG = logging.getLogger("numpy_siglip")
 

@@ -81,7 +81,7 @@ def tile_of_this_machine() -> Tile:
         return AVX512
     if {"avx2", "fma"} <= features:
         return AVX2
-    return NEON if features & {"aarch64", "arm64"} else PORTABLE
+    return NEON if "aarch64" in features else PORTABLE
 
 
 def multiplies_by_lane() -> bool:

@@ -190,8 +190,9 @@ def _emit_tile(
             for v in range(tile.vectors):
                 entry = r * tile.vectors + v
                 sums[entry] = multiply_add(builder, spread, row_of_b[v], sums[entry])
-        if (k + 1) * right.lines % 4 == 0:  # a line of what comes next, while the arithmetic goes on
-            distance = number(((k + 1) * right.lines // 4 - 1) * 2 * LANES // right.lines)
+        fetched, rest = divmod(k + 1, 4 // right.lines)
+        if not rest:  # a line of what comes next, while the arithmetic goes on
+            distance = number((fetched - 1) * 2 * LANES // right.lines)
             line = builder.add(builder.mul(step, number(2 * LANES)), distance)
             emit_prefetch(builder, builder.gep(ahead, [line]))
     following = builder.add(step, number(1))

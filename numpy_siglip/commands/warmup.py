@@ -42,10 +42,11 @@ def run(options: argparse.Namespace) -> int:
     choose_backend("numba", None)  # tells it in our words if Numba is missing
     from ..kernels.catalogue.warmup import make_pack, warm_up
     from ..kernels.machine.compile_notice import NOTICE
-    from ..kernels.machine.instruction_level import UnknownLevelError, instruction_level
+    from ..kernels.machine.instruction_level import InstructionLevelError, instruction_level
     from ..kernels.machine.runtime import Runtime
 
-    NOTICE.is_wanted = not options.quiet and importlib.util.find_spec("tqdm") is None
+    if importlib.util.find_spec("tqdm") is not None:  # whose bar would be written over
+        NOTICE.is_wanted = False
 
     def watch(operations: Sequence[Any]) -> Iterable[Any]:
         show = not options.quiet and sys.stderr is not None and sys.stderr.isatty()
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         try:
             warmup = make_pack(options.output, options.level, watch)
-        except UnknownLevelError as cause:
+        except InstructionLevelError as cause:
             raise SiglipError(f"--level: {cause}") from cause
         except OSError as cause:
             raise SiglipError(f"{options.output}: {cause.strerror}") from cause

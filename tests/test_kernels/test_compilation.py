@@ -71,7 +71,7 @@ def _run(code: str, package: Path) -> str:
     return answer
 
 
-DIGEST = "from numpy_siglip.kernels.machine.kept_files import source_digest; print(source_digest())"
+DIGEST = "from numpy_siglip.kernels.machine.sources import source_digest; print(source_digest())"
 TRIPLE = "from numpy_siglip.kernels.deep.deeper.triple import triple; "
 
 

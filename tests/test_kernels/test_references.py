@@ -132,6 +132,14 @@ def test_every_reference_and_cost_is_registered():
     assert len({op.name for op in OPS}) == len(OPS)
 
 
+def test_compiled_forms_do_no_more_than_their_definitions_count():
+    for op in OPS:
+        for shape in op.model_shapes.values():
+            done, counted = op.compiled_cost(**shape).flops, op.cost(**shape).flops
+            assert done <= counted, op.name
+            assert (done < counted) == (op.name == "attention_pooling"), op.name
+
+
 def test_operands_are_seeded():
     for op in OPS:
         first, second, other = (
